@@ -1,5 +1,5 @@
-// The only file that includes FlatBuffers. Tables are written and read through the field lists of the facts; the
-// generated header contributes the verifier, and a test holds the lists to event.fbs (names, ids, types).
+// The only file that includes FlatBuffers. Tables are written and read through the field lists of the facts;
+// the generated header contributes the verifier, and a test holds the lists to event.fbs (names, ids, types).
 #include "events/codec.hpp"
 
 #include <array>
@@ -53,7 +53,8 @@ uoffset_t write_child(FlatBufferBuilder& out, const T& value) {
 template <class Table>
 uoffset_t write_table(FlatBufferBuilder& out, const Table& table) {
   std::array<uoffset_t, kMaxFields> children{};
-  Table::fields(table, [&](int id, const char*, const auto& value) { children[id] = write_child(out, value); });
+  Table::fields(table,
+                [&](int id, const char*, const auto& value) { children[id] = write_child(out, value); });
   const uoffset_t start = out.StartTable();
   Table::fields(table, [&](int id, const char*, const auto& value) {
     using T = std::remove_cvref_t<decltype(value)>;
@@ -70,7 +71,8 @@ uoffset_t write_table(FlatBufferBuilder& out, const Table& table) {
 }
 
 void read_text(const flatbuffers::Table& table, flatbuffers::voffset_t field, std::string& into) {
-  if (const auto* text = table.GetPointer<const flatbuffers::String*>(field)) into.assign(text->data(), text->size());
+  if (const auto* text = table.GetPointer<const flatbuffers::String*>(field))
+    into.assign(text->data(), text->size());
 }
 
 template <class Table>

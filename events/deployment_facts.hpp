@@ -12,10 +12,10 @@
 namespace decklog {
 
 enum class DeploymentState : std::uint8_t {
-  kNone = 1,        // no document was ever accepted
+  kNone = 1,  // no document was ever accepted
   kApplying = 2,
-  kApplied = 3,     // every module as wanted, healthy for the minimum time
-  kFailed = 4,      // deadline passed first
+  kApplied = 3,  // every module as wanted, healthy for the minimum time
+  kFailed = 4,   // deadline passed first
   kRollingBack = 5,
   kRolledBack = 6,  // the last good document is applied again; the bad one is not retried
 };
@@ -24,9 +24,9 @@ enum class DeploymentReason : std::uint8_t {
   kNone = 0,
   kAccepted = 1,
   kUnchanged = 2,
-  kRejected = 3,        // the document; the state before goes on
+  kRejected = 3,  // the document; the state before goes on
   kConverged = 4,
-  kDiverged = 5,        // was applied; some module is no longer as wanted
+  kDiverged = 5,  // was applied; some module is no longer as wanted
   kDeadline = 6,
   kRollbackStarted = 7,
   kRollbackDone = 8,
@@ -38,17 +38,17 @@ enum class DeploymentReason : std::uint8_t {
 // Codes of lastDesiredStatus: 200, 400, 406, 412, 417, 500.
 struct DeploymentLife final {
   DeploymentState state = DeploymentState::kNone;
-  std::uint64_t version = 0;        // of the document being applied or applied
-  std::string hash;                 // of that document, hex
-  std::uint64_t good_version = 0;   // last one that converged; 0 = none
+  std::uint64_t version = 0;       // of the document being applied or applied
+  std::string hash;                // of that document, hex
+  std::uint64_t good_version = 0;  // last one that converged; 0 = none
   std::string good_hash;
-  std::string bad_hash;             // do not retry; empty = none
-  std::uint64_t last_version = 0;   // of the newest document seen, accepted or not
+  std::string bad_hash;            // do not retry; empty = none
+  std::uint64_t last_version = 0;  // of the newest document seen, accepted or not
   std::int32_t last_code = 406;
   std::string last_message;
   bool rollback_on_failure = false;
   std::int64_t min_healthy_ns = 0;
-  std::int64_t deadline_ns = 0;      // how long applying may take; 0 = for ever
+  std::int64_t deadline_ns = 0;  // how long applying may take; 0 = for ever
   std::int64_t healthy_since_mono_ns = 0;
   std::int64_t deadline_mono_ns = 0;
 
@@ -72,7 +72,8 @@ struct DeploymentLife final {
   friend bool operator==(const DeploymentLife&, const DeploymentLife&) = default;
 };
 
-// ---- inputs ----------------------------------------------------------------------------------------------------
+// ---- inputs
+// ----------------------------------------------------------------------------------------------------
 
 // A desired document arrived. The log holds its redacted form (secrets are keyed digests: equal stays equal).
 struct DesiredReceived final {
@@ -142,7 +143,8 @@ struct ReportAcknowledged final {
   friend bool operator==(const ReportAcknowledged&, const ReportAcknowledged&) = default;
 };
 
-// ---- decisions -------------------------------------------------------------------------------------------------
+// ---- decisions
+// -------------------------------------------------------------------------------------------------
 
 struct DeploymentTransitioned final {
   DeploymentState from = DeploymentState::kNone;
@@ -151,6 +153,7 @@ struct DeploymentTransitioned final {
   DeploymentReason reason = DeploymentReason::kNone;
   std::vector<std::string> plan;  // one line a step, in words: "create sensor: not there"
   DeploymentLife life;
+  std::uint32_t effects = 0;  // statemachines::DeploymentEffect bits
 
   template <class Self, class Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -160,13 +163,15 @@ struct DeploymentTransitioned final {
     visit(3, "reason", self.reason);
     visit(4, "plan", self.plan);
     visit(5, "life", self.life);
+    visit(6, "effects", self.effects);
   }
   friend bool operator==(const DeploymentTransitioned&, const DeploymentTransitioned&) = default;
 };
 
 // A machine refused an input: kept for the audit, counted, nothing changed.
 struct InputRejected final {
-  std::string machine;  // "ModuleLifecycle", "Deployment", "Uplink", "ClientSession", or "document", "config", "route"
+  std::string machine;  // "ModuleLifecycle", "Deployment", "Uplink", "ClientSession", or "document",
+                        // "config", "route"
   std::string subject;  // module, client, document path
   std::string state;
   std::string input;

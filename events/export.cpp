@@ -40,7 +40,8 @@ json::value to_json(const T& value) {
 }
 
 template <class Table>
-void compare(const std::string& prefix, const Table& expected, const Table& got, std::vector<FieldDifference>& out) {
+void compare(const std::string& prefix, const Table& expected, const Table& got,
+             std::vector<FieldDifference>& out) {
   // Both sides walk the same list, so the second walk pairs up by id.
   Table::fields(expected, [&](int id, const char* name, const auto& left) {
     using T = std::remove_cvref_t<decltype(left)>;
@@ -95,7 +96,8 @@ std::vector<FieldDifference> differences(const Fact& expected, const Fact& got) 
     return out;
   }
   std::visit(
-      [&](const auto& left) { compare("", left, std::get<std::remove_cvref_t<decltype(left)>>(got), out); }, expected);
+      [&](const auto& left) { compare("", left, std::get<std::remove_cvref_t<decltype(left)>>(got), out); },
+      expected);
   return out;
 }
 

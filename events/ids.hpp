@@ -25,10 +25,10 @@ struct TextId {
 };
 
 using DeviceId = TextId<struct DeviceTag>;
-using ModuleName = TextId<struct ModuleTag>;    // "sensor", "edgeHub"; unique on a device
-using BootId = TextId<struct BootTag>;          // kernel boot id, 36 characters
+using ModuleName = TextId<struct ModuleTag>;        // "sensor", "edgeHub"; unique on a device
+using BootId = TextId<struct BootTag>;              // kernel boot id, 36 characters
 using Correlation = TextId<struct CorrelationTag>;  // deployment version or request id, e.g. "deployment/12"
-using Actor = TextId<struct ActorTag>;          // who asked: "uid:1000 (anna)", "fleet", empty = the runtime itself
+using Actor = TextId<struct ActorTag>;  // who asked: "uid:1000 (anna)", "fleet", empty = the runtime itself
 
 // Position in one journal. Contiguous from 1; 0 means "none".
 struct Sequence {

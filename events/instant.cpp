@@ -70,7 +70,8 @@ std::string to_rfc3339(WallTime time) {
   char text[40];
   std::snprintf(text, sizeof text, "%04d-%02u-%02uT%02ld:%02ld:%02ld.%06ldZ", int(date.year()),
                 unsigned(date.month()), unsigned(date.day()), long(clock.hours().count()),
-                long(clock.minutes().count()), long(clock.seconds().count()), long(clock.subseconds().count()));
+                long(clock.minutes().count()), long(clock.seconds().count()),
+                long(clock.subseconds().count()));
   return text;
 }
 
@@ -82,7 +83,8 @@ Result<WallTime> parse_rfc3339(std::string_view text) {
                   read_char(text, '-') && read_digits(text, 2, day) && read_char(text, 'T') &&
                   read_digits(text, 2, hour) && read_char(text, ':') && read_digits(text, 2, minute) &&
                   read_char(text, ':') && read_digits(text, 2, second) &&
-                  (!read_char(text, '.') || read_fraction(text, ns)) && read_offset(text, offset) && text.empty();
+                  (!read_char(text, '.') || read_fraction(text, ns)) && read_offset(text, offset) &&
+                  text.empty();
   using namespace std::chrono;
   const year_month_day date{std::chrono::year(year), std::chrono::month(unsigned(month)),
                             std::chrono::day(unsigned(day))};
@@ -111,7 +113,9 @@ std::string to_text(Duration duration) {
 
 Result<Duration> parse_duration(std::string_view text) {
   const std::string original(text);
-  const auto refuse = [&] { return error(Errc::kMalformed, "not a duration such as 10s or 1m30s: '" + original + "'"); };
+  const auto refuse = [&] {
+    return error(Errc::kMalformed, "not a duration such as 10s or 1m30s: '" + original + "'");
+  };
   if (text.empty()) return refuse();
   std::int64_t total = 0;
   while (!text.empty()) {

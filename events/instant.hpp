@@ -1,5 +1,5 @@
-// Time as values. Nothing in events/ or statemachines/ reads a clock: an Instant is an argument, taken once by
-// the loop for each input and recorded with it, so that replay sees the same time the device saw.
+// Time as values. Nothing in events/ or statemachines/ reads a clock: an Instant is an argument, taken once
+// by the loop for each input and recorded with it, so that replay sees the same time the device saw.
 #pragma once
 
 #include <chrono>
@@ -20,7 +20,8 @@ struct WallTime {
   friend auto operator<=>(const WallTime&, const WallTime&) = default;
 };
 
-// Nanoseconds since boot (CLOCK_BOOTTIME: counts while suspended, never steps). Comparable within one boot only.
+// Nanoseconds since boot (CLOCK_BOOTTIME: counts while suspended, never steps). Comparable within one boot
+// only.
 struct MonoTime {
   std::int64_t ns = 0;
   friend auto operator<=>(const MonoTime&, const MonoTime&) = default;

@@ -14,15 +14,15 @@ enum class UplinkState : std::uint8_t {
   kDisconnected = 1,  // not wanted, or closed on request
   kConnecting = 2,
   kConnected = 3,
-  kSuspect = 4,       // no answer to the last ping(s); not given up yet
+  kSuspect = 4,  // no answer to the last ping(s); not given up yet
   kBackingOff = 5,
-  kRefused = 6,       // credentials or permissions refused: retried slowly
+  kRefused = 6,  // credentials or permissions refused: retried slowly
 };
 
 struct UplinkLife final {
   UplinkState state = UplinkState::kDisconnected;
-  std::uint8_t cause = 0;          // uplink::LinkCause of the last change
-  std::uint32_t attempt = 0;       // connects tried since the link was last stable
+  std::uint8_t cause = 0;     // uplink::LinkCause of the last change
+  std::uint32_t attempt = 0;  // connects tried since the link was last stable
   std::uint32_t missed_pings = 0;
   std::int64_t backoff_step_ns = 0;
   std::int64_t backoff_wait_ns = 0;   // drawn: full jitter, zero to the step
@@ -47,18 +47,18 @@ enum class ClientState : std::uint8_t {
   kConnecting = 1,
   kAuthenticating = 2,
   kConnected = 3,
-  kSuspended = 4,   // connection gone, session kept
+  kSuspended = 4,  // connection gone, session kept
   kRefused = 5,
-  kTakenOver = 6,   // a newer connection of the same identity replaced this one
-  kClosed = 7,      // no connection, no session
+  kTakenOver = 6,  // a newer connection of the same identity replaced this one
+  kClosed = 7,     // no connection, no session
 };
 
 struct ClientLife final {
   ClientState state = ClientState::kClosed;
-  bool persistent = false;          // session kept over disconnects
-  std::uint32_t connects = 0;       // in the present storm window
+  bool persistent = false;     // session kept over disconnects
+  std::uint32_t connects = 0;  // in the present storm window
   std::uint32_t refusals = 0;
-  bool storming = false;            // reconnects too often; connects are delayed or refused
+  bool storming = false;  // reconnects too often; connects are delayed or refused
   std::int64_t window_start_mono_ns = 0;
   std::int64_t connected_since_mono_ns = 0;
 
@@ -75,7 +75,8 @@ struct ClientLife final {
   friend bool operator==(const ClientLife&, const ClientLife&) = default;
 };
 
-// ---- inputs ----------------------------------------------------------------------------------------------------
+// ---- inputs
+// ----------------------------------------------------------------------------------------------------
 
 struct LinkObserved final {
   std::uint8_t change = 0;  // uplink::LinkChange; 0 = answer to a ping (cause 0) or a missed one
@@ -94,7 +95,8 @@ struct LinkObserved final {
 // What the broker saw of one client.
 struct ClientObserved final {
   std::string client;       // identity "<device>[/<module>]" or MQTT client id
-  std::string observation;  // "connect", "authenticated", "refused", "disconnect", "lost", "taken-over", "expired", "subscribed"
+  std::string observation;  // "connect", "authenticated", "refused", "disconnect", "lost", "taken-over",
+                            // "expired", "subscribed"
   std::string cause;        // "keep-alive", "bad-token", "server-shutdown", ...
   std::string peer;         // "127.0.0.1:40322"
   std::string detail;
@@ -110,7 +112,8 @@ struct ClientObserved final {
   friend bool operator==(const ClientObserved&, const ClientObserved&) = default;
 };
 
-// ---- decisions -------------------------------------------------------------------------------------------------
+// ---- decisions
+// -------------------------------------------------------------------------------------------------
 
 struct UplinkTransitioned final {
   UplinkState from = UplinkState::kDisconnected;

@@ -12,22 +12,23 @@
 
 namespace decklog {
 
-// The five states people see (reported runtimeStatus) and the finer ones truth needs. See to_runtime_status().
+// The five states people see (reported runtimeStatus) and the finer ones truth needs. See
+// to_runtime_status().
 enum class ModuleState : std::uint8_t {
   kStopped = 1,      // at rest: not started yet, stopped on request, or ended and policy lets it rest
   kDownloading = 2,  // image being pulled (or command being checked)
   kCreating = 3,
-  kCreated = 4,      // made, waits for its turn in the startup order
+  kCreated = 4,  // made, waits for its turn in the startup order
   kStarting = 5,
   kRunning = 6,
-  kUnhealthy = 7,    // runs, but its health probe fails past the threshold
+  kUnhealthy = 7,  // runs, but its health probe fails past the threshold
   kStopping = 8,
-  kBackingOff = 9,   // ended; will be started again when the back-off timer fires
-  kFailed = 10,      // ended badly and rests; a slow probe may still try again
+  kBackingOff = 9,      // ended; will be started again when the back-off timer fires
+  kFailed = 10,         // ended badly and rests; a slow probe may still try again
   kImageRejected = 11,  // digest does not match what the deployment demands
-  kLost = 12,        // the engine no longer knows it, though it should
+  kLost = 12,           // the engine no longer knows it, though it should
   kRemoving = 13,
-  kRemoved = 14,     // gone; the record may be forgotten
+  kRemoved = 14,  // gone; the record may be forgotten
 };
 
 enum class ModuleTarget : std::uint8_t { kRunning = 1, kStopped = 2, kAbsent = 3 };
@@ -35,20 +36,27 @@ enum class RestartPolicy : std::uint8_t { kNever = 1, kOnFailure = 2, kOnUnhealt
 
 // How a run ended.
 enum class EndCause : std::uint8_t {
-  kNone = 0,       // never ended
-  kClean = 1,      // exit code 0
-  kError = 2,      // exit code not 0
+  kNone = 0,   // never ended
+  kClean = 1,  // exit code 0
+  kError = 2,  // exit code not 0
   kSignal = 3,
   kOutOfMemory = 4,
-  kUnhealthy = 5,  // we ended it because its probe failed
-  kRequested = 6,  // we stopped it: desired state, update or operator
-  kShutdown = 7,   // ended with the device's own shutdown or reboot: not a crash
-  kLost = 8,       // vanished, or its status is not known
+  kUnhealthy = 5,    // we ended it because its probe failed
+  kRequested = 6,    // we stopped it: desired state, update or operator
+  kShutdown = 7,     // ended with the device's own shutdown or reboot: not a crash
+  kLost = 8,         // vanished, or its status is not known
   kStartFailed = 9,  // the engine could not start it
 };
 
 // Work in flight at the runtime for one module; at most one.
-enum class PendingWork : std::uint8_t { kNone = 0, kPull = 1, kCreate = 2, kStart = 3, kStop = 4, kRemove = 5 };
+enum class PendingWork : std::uint8_t {
+  kNone = 0,
+  kPull = 1,
+  kCreate = 2,
+  kStart = 3,
+  kStop = 4,
+  kRemove = 5
+};
 
 // Why a step was taken; with the numbers in ModuleLife this is the whole explanation (see reason_text()).
 enum class ModuleReason : std::uint8_t {
@@ -57,13 +65,13 @@ enum class ModuleReason : std::uint8_t {
   kDesiredStopped = 2,
   kDesiredAbsent = 3,
   kSpecChanged = 4,
-  kSettingsChanged = 5,      // policy, order, probes: no re-creation
+  kSettingsChanged = 5,  // policy, order, probes: no re-creation
   kPullDone = 6,
   kPullFailed = 7,
   kDigestMismatch = 8,
   kCreateDone = 9,
   kCreateFailed = 10,
-  kTurnInOrder = 11,         // startup order reached this module
+  kTurnInOrder = 11,  // startup order reached this module
   kStartDone = 12,
   kStartFailed = 13,
   kSeenRunning = 14,
@@ -74,20 +82,20 @@ enum class ModuleReason : std::uint8_t {
   kRemoveFailed = 19,
   kHealthPassed = 20,
   kHealthFailed = 21,
-  kPolicyRestart = 22,       // ended; policy wants it back; back-off armed
-  kPolicyRest = 23,          // ended; policy lets it rest
+  kPolicyRestart = 22,  // ended; policy wants it back; back-off armed
+  kPolicyRest = 23,     // ended; policy lets it rest
   kBackoffElapsed = 24,
-  kTriesExhausted = 25,      // back-off tries used up: Failed, slow probe armed
+  kTriesExhausted = 25,  // back-off tries used up: Failed, slow probe armed
   kSlowProbe = 26,
-  kGaveUp = 27,              // settings say to give up for good
-  kStableLongEnough = 28,    // ran healthy long enough: counters reset
+  kGaveUp = 27,            // settings say to give up for good
+  kStableLongEnough = 28,  // ran healthy long enough: counters reset
   kOperatorRestart = 29,
   kOperatorStop = 30,
   kVanished = 31,
   kEngineGone = 32,
   kEngineBack = 33,
-  kRebooted = 34,            // the device restarted since
-  kAdopted = 35,             // found running after our own restart
+  kRebooted = 34,  // the device restarted since
+  kAdopted = 35,   // found running after our own restart
   kOperatorStart = 36,
   kSeenAbsent = 37,
 };
@@ -100,22 +108,22 @@ struct ModuleLife final {
   RestartPolicy policy = RestartPolicy::kAlways;
   PendingWork pending = PendingWork::kNone;
   EndCause last_end = EndCause::kNone;
-  bool needs_pull = false;        // the wanted spec's image has not been pulled yet
-  bool replacing = false;         // an update is under way: stop, remove, create, start follow each other
-  bool may_start = false;         // startup order lets it start
-  bool exists = false;            // the runtime has it (created or further)
-  bool has_probe = false;         // health decides what counts as started
-  bool operator_hold = false;     // an operator stopped it; only an operator or a new desired status starts it
+  bool needs_pull = false;     // the wanted spec's image has not been pulled yet
+  bool replacing = false;      // an update is under way: stop, remove, create, start follow each other
+  bool may_start = false;      // startup order lets it start
+  bool exists = false;         // the runtime has it (created or further)
+  bool has_probe = false;      // health decides what counts as started
+  bool operator_hold = false;  // an operator stopped it; only an operator or a new desired status starts it
   bool gave_up = false;
   std::int32_t exit_code = 0;
   std::int32_t exit_signal = 0;
-  std::uint32_t restart_count = 0;   // restarts since the counters were last reset
-  std::uint32_t work_failures = 0;   // pull, create, start failures in a row
-  std::uint64_t wanted_spec = 0;     // first 8 bytes of the wanted spec hash
-  std::uint64_t current_spec = 0;    // of what exists at the runtime; 0 = nothing
-  std::int64_t backoff_step_ns = 0;  // undrawn step, 10 s doubled up to 300 s
-  std::int64_t backoff_wait_ns = 0;  // what was drawn, half to whole of the step
-  std::int64_t deadline_mono_ns = 0;  // when the armed timer fires
+  std::uint32_t restart_count = 0;         // restarts since the counters were last reset
+  std::uint32_t work_failures = 0;         // pull, create, start failures in a row
+  std::uint64_t wanted_spec = 0;           // first 8 bytes of the wanted spec hash
+  std::uint64_t current_spec = 0;          // of what exists at the runtime; 0 = nothing
+  std::int64_t backoff_step_ns = 0;        // undrawn step, 10 s doubled up to 300 s
+  std::int64_t backoff_wait_ns = 0;        // what was drawn, half to whole of the step
+  std::int64_t deadline_mono_ns = 0;       // when the armed timer fires
   std::int64_t healthy_since_mono_ns = 0;  // since when it runs (healthy, when it has a probe)
 
   template <class Self, class Visit>
@@ -146,7 +154,8 @@ struct ModuleLife final {
   friend bool operator==(const ModuleLife&, const ModuleLife&) = default;
 };
 
-// ---- inputs ----------------------------------------------------------------------------------------------------
+// ---- inputs
+// ----------------------------------------------------------------------------------------------------
 
 // What the runtime said of one module. presence, health: numbers of runtime::Presence and runtime::Health.
 struct ModuleObserved final {
@@ -215,9 +224,11 @@ struct WorkFinished final {
   std::uint64_t asked_by = 0;  // sequence of the decision
   std::uint16_t code = 0;      // Errc; 0 = success
   std::string message;
-  std::string detail;          // pull: image id and digest; create, start: runtime id
+  std::string detail;  // pull: repository digest; create, start: spec hash of what exists now
   std::uint64_t bytes = 0;
   std::int64_t took_ns = 0;
+  std::int32_t exit_code = 0;  // stop: how the run ended
+  std::int32_t exit_signal = 0;
 
   template <class Self, class Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -229,6 +240,8 @@ struct WorkFinished final {
     visit(5, "detail", self.detail);
     visit(6, "bytes", self.bytes);
     visit(7, "took_ns", self.took_ns);
+    visit(8, "exit_code", self.exit_code);
+    visit(9, "exit_signal", self.exit_signal);
   }
   friend bool operator==(const WorkFinished&, const WorkFinished&) = default;
 };
@@ -268,7 +281,8 @@ struct ProbeFinished final {
   friend bool operator==(const ProbeFinished&, const ProbeFinished&) = default;
 };
 
-// ---- decisions -------------------------------------------------------------------------------------------------
+// ---- decisions
+// -------------------------------------------------------------------------------------------------
 
 struct ModuleTransitioned final {
   ModuleName module;

@@ -17,8 +17,9 @@ std::string look_up(Enum value, const std::array<std::string_view, N>& names) {
 
 std::string name_of(ModuleState value) {
   static constexpr std::array<std::string_view, 15> kNames{
-      "",        "stopped",  "downloading", "creating", "created", "starting", "running", "unhealthy", "stopping",
-      "backing-off", "failed", "image-rejected", "lost", "removing", "removed"};
+      "",         "stopped",        "downloading", "creating", "created",
+      "starting", "running",        "unhealthy",   "stopping", "backing-off",
+      "failed",   "image-rejected", "lost",        "removing", "removed"};
   return look_up(value, kNames);
 }
 std::string name_of(ModuleTarget value) {
@@ -26,27 +27,60 @@ std::string name_of(ModuleTarget value) {
   return look_up(value, kNames);
 }
 std::string name_of(RestartPolicy value) {
-  static constexpr std::array<std::string_view, 5> kNames{"", "never", "on-failure", "on-unhealthy", "always"};
+  static constexpr std::array<std::string_view, 5> kNames{"", "never", "on-failure", "on-unhealthy",
+                                                          "always"};
   return look_up(value, kNames);
 }
 std::string name_of(EndCause value) {
-  static constexpr std::array<std::string_view, 10> kNames{"none",      "clean",     "error",    "signal", "out-of-memory",
-                                                           "unhealthy", "requested", "shutdown", "lost",   "start-failed"};
+  static constexpr std::array<std::string_view, 10> kNames{
+      "none",      "clean",     "error",    "signal", "out-of-memory",
+      "unhealthy", "requested", "shutdown", "lost",   "start-failed"};
   return look_up(value, kNames);
 }
 std::string name_of(PendingWork value) {
-  static constexpr std::array<std::string_view, 6> kNames{"none", "pull", "create", "start", "stop", "remove"};
+  static constexpr std::array<std::string_view, 6> kNames{"none",  "pull", "create",
+                                                          "start", "stop", "remove"};
   return look_up(value, kNames);
 }
 std::string name_of(ModuleReason value) {
-  static constexpr std::array<std::string_view, 38> kNames{
-      "none",          "desired-running", "desired-stopped", "desired-absent", "spec-changed",     "settings-changed",
-      "pull-done",     "pull-failed",     "digest-mismatch", "create-done",    "create-failed",    "turn-in-order",
-      "start-done",    "start-failed",    "seen-running",    "exited",         "stop-done",        "stop-failed",
-      "remove-done",   "remove-failed",   "health-passed",   "health-failed",  "policy-restart",   "policy-rest",
-      "backoff-elapsed", "tries-exhausted", "slow-probe",    "gave-up",        "stable",           "operator-restart",
-      "operator-stop", "vanished",        "engine-gone",     "engine-back",    "rebooted",         "adopted",
-      "operator-start", "seen-absent"};
+  static constexpr std::array<std::string_view, 38> kNames{"none",
+                                                           "desired-running",
+                                                           "desired-stopped",
+                                                           "desired-absent",
+                                                           "spec-changed",
+                                                           "settings-changed",
+                                                           "pull-done",
+                                                           "pull-failed",
+                                                           "digest-mismatch",
+                                                           "create-done",
+                                                           "create-failed",
+                                                           "turn-in-order",
+                                                           "start-done",
+                                                           "start-failed",
+                                                           "seen-running",
+                                                           "exited",
+                                                           "stop-done",
+                                                           "stop-failed",
+                                                           "remove-done",
+                                                           "remove-failed",
+                                                           "health-passed",
+                                                           "health-failed",
+                                                           "policy-restart",
+                                                           "policy-rest",
+                                                           "backoff-elapsed",
+                                                           "tries-exhausted",
+                                                           "slow-probe",
+                                                           "gave-up",
+                                                           "stable",
+                                                           "operator-restart",
+                                                           "operator-stop",
+                                                           "vanished",
+                                                           "engine-gone",
+                                                           "engine-back",
+                                                           "rebooted",
+                                                           "adopted",
+                                                           "operator-start",
+                                                           "seen-absent"};
   return look_up(value, kNames);
 }
 std::string name_of(DeploymentState value) {
@@ -61,17 +95,18 @@ std::string name_of(DeploymentReason value) {
   return look_up(value, kNames);
 }
 std::string name_of(UplinkState value) {
-  static constexpr std::array<std::string_view, 7> kNames{"",        "disconnected", "connecting", "connected",
-                                                          "suspect", "backing-off",  "refused"};
+  static constexpr std::array<std::string_view, 7> kNames{
+      "", "disconnected", "connecting", "connected", "suspect", "backing-off", "refused"};
   return look_up(value, kNames);
 }
 std::string name_of(ClientState value) {
-  static constexpr std::array<std::string_view, 8> kNames{"",          "connecting", "authenticating", "connected",
-                                                          "suspended", "refused",    "taken-over",     "closed"};
+  static constexpr std::array<std::string_view, 8> kNames{
+      "", "connecting", "authenticating", "connected", "suspended", "refused", "taken-over", "closed"};
   return look_up(value, kNames);
 }
 std::string name_of(GapKind value) {
-  static constexpr std::array<std::string_view, 6> kNames{"", "lost", "damaged", "redacted", "compacted", "not-written"};
+  static constexpr std::array<std::string_view, 6> kNames{"",         "lost",      "damaged",
+                                                          "redacted", "compacted", "not-written"};
   return look_up(value, kNames);
 }
 std::string name_of(EventKind value) {

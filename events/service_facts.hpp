@@ -10,7 +10,8 @@
 
 namespace decklog {
 
-// ---- inputs ----------------------------------------------------------------------------------------------------
+// ---- inputs
+// ----------------------------------------------------------------------------------------------------
 
 // First event of every run of a service. Boot id, build and time are in the envelope.
 struct ServiceStarted final {
@@ -18,9 +19,9 @@ struct ServiceStarted final {
   std::string version;
   bool clean_shutdown = false;  // the run before ended with ServiceStopped
   std::string device;
-  std::uint64_t epoch = 0;      // of this journal: changes when the journal was lost and begun anew
+  std::uint64_t epoch = 0;             // of this journal: changes when the journal was lost and begun anew
   std::vector<std::string> behaviour;  // behaviour flags this build decides by
-  std::string settings;         // the core's settings as JSON: replay decides with the same ones
+  std::string settings;                // the core's settings as JSON: replay decides with the same ones
 
   template <class Self, class Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -58,7 +59,7 @@ struct ClockStepped final {
 
 // The store refused (disk full, I/O error) or recovered.
 struct StoreObserved final {
-  std::string store;  // "journal", "messages"
+  std::string store;       // "journal", "messages"
   std::uint16_t code = 0;  // Errc; 0 = works again
   std::string message;
 
@@ -71,12 +72,13 @@ struct StoreObserved final {
   friend bool operator==(const StoreObserved&, const StoreObserved&) = default;
 };
 
-// ---- notes: about the log ---------------------------------------------------------------------------------------
+// ---- notes: about the log
+// ---------------------------------------------------------------------------------------
 
 enum class GapKind : std::uint8_t { kLost = 1, kDamaged = 2, kRedacted = 3, kCompacted = 4, kNotWritten = 5 };
 
-// Sequences first..last are not (all) in the log any more, and why. kNotWritten: `count` events happened while the
-// store refused and got no sequence at all.
+// Sequences first..last are not (all) in the log any more, and why. kNotWritten: `count` events happened
+// while the store refused and got no sequence at all.
 struct GapRecorded final {
   GapKind gap = GapKind::kLost;
   std::uint64_t first = 0;
@@ -150,9 +152,10 @@ struct MessagesDropped final {
   friend bool operator==(const MessagesDropped&, const MessagesDropped&) = default;
 };
 
-// Something people should find in the history that no machine decides on: a route set compiled, a certificate renewed.
+// Something people should find in the history that no machine decides on: a route set compiled, a certificate
+// renewed.
 struct Remarked final {
-  std::string topic;    // "routes", "certificate", "auth", "twin"
+  std::string topic;  // "routes", "certificate", "auth", "twin"
   std::string subject;
   std::string text;
 

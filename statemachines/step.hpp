@@ -33,12 +33,14 @@ struct Step {
   std::uint32_t effects = 0;  // bits of the machine's own effect enum
 };
 
+__extension__ using Wide = unsigned __int128;  // a GNU extension both our compilers have
+
 // A draw in [low, high] from 64 random bits. Same bits, same result, on every build.
 constexpr std::int64_t draw_between(std::uint64_t random, std::int64_t low, std::int64_t high) {
   if (high <= low) return low;
   const auto span = static_cast<std::uint64_t>(high - low);
   // Multiply-shift instead of modulo: no bias worth naming and no division.
-  return low + static_cast<std::int64_t>((static_cast<unsigned __int128>(random) * (span + 1)) >> 64);
+  return low + static_cast<std::int64_t>((static_cast<Wide>(random) * (span + 1)) >> 64);
 }
 
 }  // namespace decklog::statemachines

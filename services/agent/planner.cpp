@@ -1,0 +1,184 @@
+#include "services/agent/planner.hpp"
+
+#include <algorithm>
+
+namespace decklog::agent {
+namespace {
+
+using statemachines::ModuleWanted;
+
+ModuleWanted wanted_of(const DesiredModule& module) {
+  ModuleWanted wanted;
+  wanted.target = module.status;
+  wanted.policy = module.policy;
+  wanted.spec = module.spec;
+  wanted.needs_pull =
+      module.kind == runtime::RuntimeKind::kProcess || module.pull_policy == runtime::PullPolicy::kOnCreate;
+  wanted.has_probe = module.has_probe();
+  return wanted;
+}
+
+std::string changed_settings(const ModuleLife& life, const ModuleWanted& wanted) {
+  std::string text;
+  const auto add = [&](const std::string& part) { text += (text.empty() ? "" : ", ") + part; };
+  if (life.policy != wanted.policy)
+    add("restart policy " + name_of(life.policy) + " -> " + name_of(wanted.policy));
+  if (life.has_probe != wanted.has_probe)
+    add(wanted.has_probe ? "health probe added" : "health probe removed");
+  return text;
+}
+
+// What the change of what a module is made of looks like to a person.
+std::string changed_spec(const DesiredModule& now, const DesiredModule* before) {
+  if (!before) return "what it is made of changed";
+  std::string text;
+  const auto add = [&](const std::string& part) { text += (text.empty() ? "" : ", ") + part; };
+  if (now.kind != before->kind) add("type");
+  if (now.image != before->image) add("image " + before->image + " -> " + now.image);
+  if (now.digest != before->digest) add("digest");
+  if (now.create_options != before->create_options) add("createOptions");
+  if (now.command != before->command) add("command");
+  if (now.env != before->env) add("env");
+  if (now.working_directory != before->working_directory) add("working directory");
+  if (now.user != before->user) add("user");
+  if (now.memory_limit_bytes != before->memory_limit_bytes) add("memory limit");
+  return text.empty() ? "what it is made of changed" : text + " changed";
+}
+
+std::optional<PlanStep> step_for(const DesiredModule& module, const AgentState& state) {
+  PlanStep step{module.name, PlanAction::kCreate, "", wanted_of(module)};
+  const auto found = state.modules.find(module.name);
+  if (found == state.modules.end() || found->second.life.wanted_spec == 0) {
+    step.why = found != state.modules.end() && found->second.life.exists
+                   ? "found at the runtime, not managed yet"
+                   : "not there";
+    return step;
+  }
+  const ModuleLife& life = found->second.life;
+  if (life.wanted_spec != module.spec || life.target == ModuleTarget::kAbsent) {
+    step.action = life.exists ? PlanAction::kReplace : PlanAction::kCreate;
+    step.why = life.target == ModuleTarget::kAbsent ? "wanted again"
+                                                    : changed_spec(module, state.desired(module.name));
+    return step;
+  }
+  if (life.target != step.wanted.target) {
+    step.action = step.wanted.target == ModuleTarget::kRunning ? PlanAction::kStart : PlanAction::kStop;
+    step.why = "desired status is " + name_of(step.wanted.target);
+    return step;
+  }
+  step.action = PlanAction::kAdjust;
+  step.why = changed_settings(life, step.wanted);
+  if (step.why.empty()) return std::nullopt;
+  return step;
+}
+
+// Does not hold up modules of a higher order (any more).
+bool settled(const DesiredModule& module, const AgentState& state) {
+  if (module.status != ModuleTarget::kRunning) return true;
+  const auto found = state.modules.find(module.name);
+  if (found == state.modules.end()) return false;
+  const ModuleLife& life = found->second.life;
+  switch (life.state) {
+    case ModuleState::kRunning:
+      return !life.has_probe || life.healthy_since_mono_ns != 0;
+    case ModuleState::kUnhealthy:
+    case ModuleState::kFailed:
+    case ModuleState::kImageRejected:
+      return true;
+    case ModuleState::kBackingOff:
+      return true;
+    case ModuleState::kStopped:
+      return life.may_start && life.last_end != EndCause::kNone;
+    default:
+      return life.restart_count > 0 || life.work_failures > 0 || life.operator_hold;
+  }
+}
+
+bool as_wanted(const DesiredModule& module, const AgentState& state) {
+  const auto found = state.modules.find(module.name);
+  if (found == state.modules.end()) return false;
+  const ModuleLife& life = found->second.life;
+  if (life.wanted_spec != module.spec || life.current_spec != module.spec ||
+      life.pending != PendingWork::kNone)
+    return false;
+  if (module.status == ModuleTarget::kStopped) {
+    return life.state == ModuleState::kStopped || life.state == ModuleState::kCreated ||
+           life.state == ModuleState::kFailed;
+  }
+  if (life.state == ModuleState::kRunning) return !life.has_probe || life.healthy_since_mono_ns != 0;
+  // A module that ended well and whose policy lets it rest has done what was wanted; so has one an operator
+  // holds.
+  return life.state == ModuleState::kStopped && (life.last_end == EndCause::kClean || life.operator_hold);
+}
+
+}  // namespace
+
+const char* to_string(PlanAction action) {
+  switch (action) {
+    case PlanAction::kCreate:
+      return "create";
+    case PlanAction::kReplace:
+      return "replace";
+    case PlanAction::kAdjust:
+      return "adjust";
+    case PlanAction::kStart:
+      return "start";
+    case PlanAction::kStop:
+      return "stop";
+    case PlanAction::kRemove:
+      return "remove";
+  }
+  return "?";
+}
+
+std::string describe(const PlanStep& step) {
+  return std::string(to_string(step.action)) + " " + step.module.value + ": " + step.why;
+}
+
+std::vector<PlanStep> plan(const Deployment& deployment, const AgentState& state) {
+  std::vector<PlanStep> steps;
+  for (const auto& [name, record] : state.modules) {
+    if (deployment.modules.contains(name) || record.life.target == ModuleTarget::kAbsent) continue;
+    ModuleWanted wanted;
+    wanted.target = ModuleTarget::kAbsent;
+    wanted.policy = record.life.policy;
+    steps.push_back({name, PlanAction::kRemove, "no longer in the deployment", wanted});
+  }
+  std::vector<const DesiredModule*> ordered;
+  for (const auto& [name, module] : deployment.modules) ordered.push_back(&module);
+  std::stable_sort(ordered.begin(), ordered.end(),
+                   [](const auto* a, const auto* b) { return a->startup_order < b->startup_order; });
+  for (const auto* module : ordered) {
+    if (auto step = step_for(*module, state)) steps.push_back(std::move(*step));
+  }
+  return steps;
+}
+
+std::vector<ModuleName> granted_turns(const Deployment& deployment, const AgentState& state) {
+  std::uint32_t waiting_order = 4294967295u;  // lowest order among modules that still hold others up
+  bool all_settled = true;
+  for (const auto& [name, module] : deployment.modules) {
+    if (settled(module, state)) continue;
+    waiting_order = all_settled ? module.startup_order : std::min(waiting_order, module.startup_order);
+    all_settled = false;
+  }
+  std::vector<ModuleName> granted;
+  for (const auto& [name, module] : deployment.modules) {
+    const auto found = state.modules.find(name);
+    if (found == state.modules.end() || found->second.life.may_start ||
+        found->second.life.target != ModuleTarget::kRunning)
+      continue;
+    if (all_settled || module.startup_order <= waiting_order) granted.push_back(name);
+  }
+  return granted;
+}
+
+bool converged(const Deployment& deployment, const AgentState& state) {
+  for (const auto& [name, module] : deployment.modules) {
+    if (!as_wanted(module, state)) return false;
+  }
+  // Whatever else is there is being removed and not gone yet.
+  return state.modules.size() == deployment.modules.size();
+}
+
+}  // namespace decklog::agent
