@@ -102,6 +102,10 @@ void fold(AgentState& state, const Envelope& event, const ModuleTransitioned& fa
   ModuleRecord& module = record(state, fact.module);
   module.life = fact.life;
   module.last_decision = event.sequence;
+  module.next_try = {};
+  if (fact.life.deadline_mono_ns != 0) {
+    module.next_try.ns = event.time.wall.ns + fact.life.deadline_mono_ns - event.time.mono.ns;
+  }
   if (fact.effects & kAnyWork) module.work_asked_by = event.sequence;
   if (const auto* desired = state.desired(fact.module))
     module.runtime = static_cast<std::uint8_t>(desired->kind);
@@ -190,6 +194,7 @@ std::vector<Envelope> as_events(const AgentState& state) {
     life.effects = 0;
     events.push_back(snapshot_event(state, life));
     events.back().sequence = module.last_decision;
+    events.back().time = {module.next_try, {module.life.deadline_mono_ns}};
     if (module.last_restart.ns != 0) {
       events.push_back(snapshot_event(state, WorkFinished{.module = name, .work = PendingWork::kStart}));
       events.back().time.wall = module.last_restart;
