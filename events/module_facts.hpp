@@ -171,6 +171,7 @@ struct ModuleObserved final {
   std::int64_t started_at_ns = 0;   // wall
   std::int64_t finished_at_ns = 0;  // wall
   std::string boot;                 // boot it ran in, when known
+  std::uint8_t runtime = 0;         // runtime::RuntimeKind that says so
 
   template <class Self, class Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -186,6 +187,7 @@ struct ModuleObserved final {
     visit(9, "started_at_ns", self.started_at_ns);
     visit(10, "finished_at_ns", self.finished_at_ns);
     visit(11, "boot", self.boot);
+    visit(12, "runtime", self.runtime);
   }
   friend bool operator==(const ModuleObserved&, const ModuleObserved&) = default;
 };

@@ -63,6 +63,7 @@ void fold(AgentState& state, const Envelope&, const ModuleObserved& fact) {
     module.startup_passed = false;
   }
   module.observed = fact;
+  if (module.runtime == 0) module.runtime = fact.runtime;
 }
 
 void fold(AgentState& state, const Envelope& event, const WorkFinished& fact) {

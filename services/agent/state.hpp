@@ -41,7 +41,7 @@ struct ModuleRecord {
   std::string image_digest;
   std::string last_error;  // of the last failed work, for statusDescription; empty after a success
   WallTime last_restart;   // {0} = never restarted
-  WallTime next_try;  // when the armed timer fires, as wall time at the time of the decision
+  WallTime next_try;       // when the armed timer fires, as wall time at the time of the decision
   Sequence last_decision;  // the newest ModuleTransitioned, cause of what follows
   Sequence work_asked_by;  // the decision that asked for the work in flight
   friend bool operator==(const ModuleRecord&, const ModuleRecord&) = default;

@@ -213,7 +213,6 @@ void read_hub(Section section, HubConfig& into) {
   section.flag("enabled", into.enabled);
   section.endpoint("mqtt_tls", into.mqtt_tls);
   section.endpoint("mqtt_plain", into.mqtt_plain);
-  section.endpoint("websocket", into.websocket);
   section.endpoint("https", into.https);
   section.flag("allow_anonymous", into.allow_anonymous);
   section.text("server_certificate_file", into.server_certificate_file);
@@ -242,7 +241,7 @@ Config read_config(const toml::table& root, const std::string& name) {
   Config config;
   config.file = name;
   config.hub.mqtt_tls = Endpoint{"0.0.0.0", 8883};
-  config.hub.websocket = Endpoint{"0.0.0.0", 443};
+  config.hub.https = Endpoint{"0.0.0.0", 443};
   Section section(&root, "", name);
   section.text("device", config.device);
   section.text("iothub_hostname", config.iothub_hostname);

@@ -55,8 +55,9 @@ struct HubUser {
 
 struct HubConfig {
   bool enabled = true;
-  std::optional<Endpoint> mqtt_tls, mqtt_plain, websocket, https;
-  bool allow_anonymous = false;                          // plain listener on loopback only
+  std::optional<Endpoint> mqtt_tls, mqtt_plain;
+  std::optional<Endpoint> https;  // module-to-module methods and MQTT over WebSocket, as SDKs expect on 443
+  bool allow_anonymous = false;   // plain listener on loopback only
   std::string server_certificate_file, server_key_file;  // default: from the edge CA
   std::optional<Endpoint> metrics;
   std::string management_socket;     // default <run_dir>/hub.sock
