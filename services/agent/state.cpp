@@ -108,7 +108,9 @@ void fold(AgentState& state, const Envelope& event, const ModuleTransitioned& fa
     module.next_try.ns = event.time.wall.ns + fact.life.deadline_mono_ns - event.time.mono.ns;
   }
   if (fact.effects & kAnyWork) module.work_asked_by = event.sequence;
-  if (const auto* desired = state.desired(fact.module))
+  const auto* desired = state.desired(fact.module);
+  // While something exists it lives where it was made, whatever the newest document says.
+  if (desired && (!fact.life.exists || module.runtime == 0))
     module.runtime = static_cast<std::uint8_t>(desired->kind);
 }
 
