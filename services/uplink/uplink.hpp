@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "events/ids.hpp"
@@ -54,7 +55,8 @@ struct LinkEvent {
   std::string detail;  // for people; never holds credentials
 };
 
-// One telemetry message. (epoch, sequence) identify it for ever: the fleet may drop a repeat of the pair.
+// One telemetry message. (epoch, sequence) of the sending edge device identify it for ever: the fleet may drop a
+// repeat of the pair. `device` may be a leaf behind it.
 struct Telemetry {
   std::uint64_t epoch = 0;
   std::uint64_t sequence = 0;
@@ -95,6 +97,9 @@ struct Listener {
   std::function<void(const TwinKey&, const std::string& json)> on_identity;
   std::function<void(const MethodCall&)> on_method;
   std::function<void(const CloudMessage&)> on_cloud_message;
+  // A watch or an acceptance the fleet refuses: bucket or stream missing (kNotFound, run `decklog fleet init`), not
+  // permitted. Said once per connection and each time the error changes; the uplink tries it again by itself.
+  std::function<void(const std::string& what, const Error&)> on_watch_failed;
 };
 
 class Uplink {
@@ -111,7 +116,8 @@ class Uplink {
   // Round trip to the server; an error means the link is suspect.
   virtual void ping(Duration timeout, Callback<void> done) = 0;
 
-  // Watches. Kept over reconnects; asking twice is the same as once.
+  // Watches. Kept over reconnects; asking twice is the same as once. Settling and answering are for the connection
+  // that delivered: after a loss an unsettled message comes again, an unanswered method call ends at its caller.
   virtual void watch_desired(const TwinKey& key) = 0;
   virtual void watch_identities(const std::string& device) = 0;
   virtual void accept_methods(const TwinKey& key) = 0;
@@ -125,6 +131,7 @@ class Uplink {
   virtual void get_identity(const TwinKey& key, Callback<std::string> done) = 0;  // kNotFound when unknown
 
   // Publishes a batch in order. done: how many, counted from the front, the fleet has acknowledged; an error when none.
+  // Later messages of the batch may be there too; sent again, they are recognised by their id.
   // The caller keeps its copy until checkpoint() says the fleet holds it durably.
   virtual void publish(std::vector<Telemetry> batch, Callback<std::size_t> done) = 0;
   // Stream identity: changes when the stream upstream was re-created (then unacknowledged messages go again).
