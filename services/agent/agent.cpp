@@ -3,6 +3,8 @@
 #include <boost/asio/post.hpp>
 #include <boost/json.hpp>
 
+#include "statemachines/deployment_machine.hpp"
+
 namespace decklog::agent {
 
 namespace asio = boost::asio;
