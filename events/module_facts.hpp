@@ -115,6 +115,7 @@ struct ModuleLife final {
   bool has_probe = false;      // health decides what counts as started
   bool operator_hold = false;  // an operator stopped it; only an operator or a new desired status starts it
   bool gave_up = false;
+  bool blind = false;             // what the runtime has is not known now: engine gone, or our process restarted
   std::int32_t exit_code = 0;
   std::int32_t exit_signal = 0;
   std::uint32_t restart_count = 0;         // restarts since the counters were last reset
@@ -125,6 +126,7 @@ struct ModuleLife final {
   std::int64_t backoff_wait_ns = 0;        // what was drawn, half to whole of the step
   std::int64_t deadline_mono_ns = 0;       // when the armed timer fires
   std::int64_t healthy_since_mono_ns = 0;  // since when it runs (healthy, when it has a probe)
+  std::uint64_t refused_spec = 0;    // spec whose image was refused (digest, or tries given up); 0 = none
 
   template <class Self, class Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -150,6 +152,8 @@ struct ModuleLife final {
     visit(19, "backoff_wait_ns", self.backoff_wait_ns);
     visit(20, "deadline_mono_ns", self.deadline_mono_ns);
     visit(21, "healthy_since_mono_ns", self.healthy_since_mono_ns);
+    visit(22, "blind", self.blind);
+    visit(23, "refused_spec", self.refused_spec);
   }
   friend bool operator==(const ModuleLife&, const ModuleLife&) = default;
 };

@@ -66,7 +66,9 @@ struct DigestRejected final {};  // what was pulled is not what the deployment d
 struct CreateSucceeded final {
   std::uint64_t spec = 0;
 };
-struct CreateFailed final {};
+struct CreateFailed final {
+  bool image_missing = false;  // the image is not there (any more): pull it before the next try
+};
 struct StartSucceeded final {};
 struct StartFailed final {};
 struct StopSucceeded final {
