@@ -1,5 +1,6 @@
 #include "services/audit/sentences.hpp"
 
+#include "services/runtime/runtime.hpp"
 #include "services/uplink/uplink.hpp"
 #include "statemachines/deployment_machine.hpp"
 #include "statemachines/module_machine.hpp"
