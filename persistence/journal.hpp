@@ -115,8 +115,9 @@ class Journal : public JournalReader {
 
 // What the store asks of the service's loop. Called on a thread of the journal: post and return.
 struct JournalHooks {
-  // Space was reclaimed: append this fact. Offered again at the next open until it is in the log.
-  std::function<void(const GapRecorded&)> compacted;
+  // Compaction reclaimed space, or damage showed while running: append this fact. Offered again at the next
+  // open until it is in the log.
+  std::function<void(const GapRecorded&)> gap;
   // Past three quarters of the budget and nothing newer to compact up to: put a kStateSnapshot soon.
   std::function<void()> snapshot_wanted;
 };

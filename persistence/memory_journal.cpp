@@ -81,7 +81,7 @@ void MemoryJournal::commit() {
     if (waiting.done) waiting.done(std::move(waiting.status));
   }
   for (const GapRecorded& gap : gaps) {
-    if (options_.hooks.compacted) options_.hooks.compacted(gap);
+    if (options_.hooks.gap) options_.hooks.gap(gap);
   }
   if (want_snapshot && options_.hooks.snapshot_wanted) options_.hooks.snapshot_wanted();
 }

@@ -6,6 +6,7 @@
 
 #include "events/codec.hpp"
 #include "persistence/memory_journal.hpp"
+#include "persistence/rocks_journal.hpp"
 #include "tests/persistence/journal_fixture.hpp"
 
 namespace decklog::persistence {
@@ -18,6 +19,16 @@ struct MemoryMaker {
   }
 };
 
+struct RocksMaker {
+  std::unique_ptr<Journal> make(std::uint64_t budget, JournalHooks hooks) {
+    auto journal =
+        RocksJournal::open({.directory = dir.path() / "journal", .budget_bytes = budget, .hooks = hooks});
+    if (!journal) throw std::runtime_error(describe(journal.error()));
+    return std::move(*journal);
+  }
+  TempDir dir;
+};
+
 template <class Maker>
 class JournalContract : public testing::Test {
  protected:
@@ -27,7 +38,7 @@ class JournalContract : public testing::Test {
   Maker maker_;
 };
 
-using Makers = testing::Types<MemoryMaker>;
+using Makers = testing::Types<MemoryMaker, RocksMaker>;
 TYPED_TEST_SUITE(JournalContract, Makers);
 
 TYPED_TEST(JournalContract, StartsEmptyAtSequenceOne) {
@@ -249,12 +260,11 @@ TYPED_TEST(JournalContract, ReadersSeeAContiguousDurablePrefixWhileTheWriterGoes
 TYPED_TEST(JournalContract, SpendsTheBudgetByClassAndSaysWhatItRemoved) {
   std::mutex mutex;
   std::vector<GapRecorded> gaps;
-  std::atomic<int> wanted = 0;
   const JournalHooks hooks{[&](const GapRecorded& gap) {
                              const std::lock_guard lock(mutex);
                              gaps.push_back(gap);
                            },
-                           [&] { ++wanted; }};
+                           {}};
   const auto journal = this->open(kLeastBudgetBytes, hooks);
   std::uint64_t next = 1;
   std::uint64_t most = 0;
@@ -266,7 +276,6 @@ TYPED_TEST(JournalContract, SpendsTheBudgetByClassAndSaysWhatItRemoved) {
   }
   ASSERT_TRUE(journal->flush());
   EXPECT_LE(most, kLeastBudgetBytes + kLeastBudgetBytes / 4);
-  EXPECT_GT(wanted, 0);
   ASSERT_GT(journal->complete_from().value, 1u);
   EXPECT_GT(journal->stats().compactions, 0u);
   const std::lock_guard lock(mutex);
@@ -298,7 +307,8 @@ TYPED_TEST(JournalContract, SpendsTheBudgetByClassAndSaysWhatItRemoved) {
 }
 
 TYPED_TEST(JournalContract, WithoutASnapshotTheBudgetStopsAppendsAndASnapshotHeals) {
-  const auto journal = this->open(kLeastBudgetBytes);
+  std::atomic<int> wanted = 0;
+  const auto journal = this->open(kLeastBudgetBytes, {{}, [&] { ++wanted; }});
   std::uint64_t next = 1;
   Status status;
   while (status.has_value() && next < 40'000) {
@@ -306,6 +316,7 @@ TYPED_TEST(JournalContract, WithoutASnapshotTheBudgetStopsAppendsAndASnapshotHea
     if (status.has_value()) next += 400;
   }
   ASSERT_TRUE(status.has_error()) << "a budget that does not bind";
+  EXPECT_EQ(wanted, 1);
   EXPECT_EQ(status.error().code, Errc::kNoSpace);
   EXPECT_EQ(journal->next_sequence().value, next);
   EXPECT_EQ(journal->durable_sequence().value, next - 1);
