@@ -90,7 +90,7 @@ Result<PubAck> parse_ack(const NatsMessage& answer) {
 NatsMessage create_consumer(const Consumer& consumer) {
   json::object config{{"name", consumer.name},
                       {"filter_subject", consumer.filter},
-                      {"deliver_policy", consumer.last_per_subject ? "last_per_subject" : "all"},
+                      {"deliver_policy", consumer.last_per_subject ? "last_per_subject" : consumer.new_only ? "new" : "all"},
                       {"ack_policy", consumer.explicit_ack ? "explicit" : "none"},
                       {"replay_policy", "instant"}};
   if (consumer.durable) config["durable_name"] = consumer.name;

@@ -36,6 +36,7 @@ struct Consumer {
   std::string deliver_to;        // empty = pull
   bool durable = false;
   bool last_per_subject = false;  // else everything from the start
+  bool new_only = false;          // only what comes from now on
   bool explicit_ack = false;
   Duration ack_wait = std::chrono::seconds(60);
   Duration heartbeat = std::chrono::seconds(10);  // push only

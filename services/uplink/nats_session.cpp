@@ -61,13 +61,24 @@ void NatsSession::connect() {
 }
 
 void NatsSession::ready() {
+  subscribing_ = true;
+  for (const TwinKey& key : methods_) start_methods(key);
+  // Connected is said when the subscriptions before it are known to the server: a method called then arrives.
+  wire_->ping(options_.connect_timeout, [weak = weak_from_this(), wire = std::weak_ptr(wire_)](Result<void> answer) {
+    auto self = weak.lock();
+    if (!self || !self->wire_ || wire.lock() != self->wire_) return;
+    if (!answer) return self->ended(LinkChange::kFailed, LinkCause::kTimeout, answer.error().message);
+    self->announce();
+  });
+}
+
+void NatsSession::announce() {
   connected_ = true;
   telemetry_->attach(wire_);
   events_->attach(wire_);
   for (auto& [device, watch] : twins_) start_twin_watch(device);
   for (auto& [device, watches] : identities_) start_identity_watches(device);
   for (auto& [device, inbox] : clouds_) start_cloud_inbox(device);
-  for (const TwinKey& key : methods_) start_methods(key);
   tick();
   if (listener.on_link) listener.on_link({LinkChange::kConnected, LinkCause::kNone, {}});
 }
@@ -82,7 +93,7 @@ void NatsSession::ended(LinkChange change, LinkCause cause, const std::string& d
 }
 
 void NatsSession::drop_session(const Error& reason) {
-  connected_ = false;
+  connected_ = subscribing_ = false;
   timer_.cancel();
   telemetry_->detach(reason);
   events_->detach(reason);
@@ -216,7 +227,8 @@ void NatsSession::settle(std::uint64_t delivery_tag, Settle how) {
 }
 
 void NatsSession::accept_methods(const TwinKey& key) {
-  if (methods_.insert(key).second && connected_) start_methods(key);
+  // While connecting, too: ready() may have passed already.
+  if (methods_.insert(key).second && subscribing_) start_methods(key);
 }
 
 void NatsSession::start_methods(const TwinKey& key) {

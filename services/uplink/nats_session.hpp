@@ -62,6 +62,7 @@ class NatsSession final : public std::enable_shared_from_this<NatsSession> {
     return true;
   }
   void ready();
+  void announce();
   void ended(LinkChange change, LinkCause cause, const std::string& detail);
   void say(LinkChange change, LinkCause cause, std::string detail);
   void drop_session(const Error& reason);
@@ -83,6 +84,7 @@ class NatsSession final : public std::enable_shared_from_this<NatsSession> {
   std::shared_ptr<NatsPublisher> telemetry_;
   std::shared_ptr<NatsPublisher> events_;
   std::shared_ptr<NatsWire> wire_;
+  bool subscribing_ = false;  // the wire takes subscriptions; connected_ follows a round trip later
   bool connected_ = false;
   std::uint64_t last_tag_ = 0;
   std::string stream_created_;
