@@ -1,6 +1,7 @@
 #include "tests/support/docker_engine.hpp"
 
 #include <stdlib.h>
+#include <sys/mount.h>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
@@ -65,6 +66,15 @@ std::string busybox_archive(const std::string& marker) {
   return archive + std::string(1024, '\0');
 }
 
+std::vector<std::string> mounts_below(const std::string& root) {
+  std::vector<std::string> found;
+  std::ifstream mounts("/proc/self/mounts");
+  for (std::string device, path, rest; mounts >> device >> path && std::getline(mounts, rest);) {
+    if (path.starts_with(root + "/")) found.insert(found.begin(), path);
+  }
+  return found;
+}
+
 void demand(const EngineAnswer& answer, const std::string& what) {
   const bool refused = answer.status >= 300 || answer.body.find("\"errorDetail\"") != std::string::npos;
   if (refused) throw std::runtime_error(what + ": " + std::to_string(answer.status) + " " + answer.body);
@@ -83,10 +93,13 @@ DockerEngine::DockerEngine(Which which) : socket_path_(kSystemSocket) {
 
 DockerEngine::~DockerEngine() {
   if (!owned()) return;
-  daemon_.signal(SIGCONT);
+  try {
+    if (!daemon_.running()) start();  // only a daemon can end the containers that a killed one left
+  } catch (const std::exception&) {
+  }
   daemon_.end(SIGTERM);
-  // A daemon that was killed before leaves its containerd behind; the next one takes it over and ends it,
-  // ours has.
+  // A killed daemon also leaves mounts, and a restarted one mounts again above them.
+  for (const auto& mount : mounts_below(root_)) ::umount2(mount.c_str(), MNT_DETACH);
   std::error_code ignored;
   std::filesystem::remove_all(root_, ignored);
 }
@@ -102,6 +115,9 @@ bool DockerEngine::answers() const {
 void DockerEngine::start() {
   std::error_code ignored;
   std::filesystem::remove(root_ + "/engine.pid", ignored);
+  // A killed daemon takes its containerd with it; where nobody reaps that, its pid still looks alive to the
+  // next one.
+  std::filesystem::remove(root_ + "/exec/containerd/containerd.pid", ignored);
   const std::vector<std::string> command{"dockerd",
                                          "--data-root",
                                          root_ + "/data",
