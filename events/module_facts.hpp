@@ -98,6 +98,8 @@ enum class ModuleReason : std::uint8_t {
   kAdopted = 35,   // found running after our own restart
   kOperatorStart = 36,
   kSeenAbsent = 37,
+  kSeenStopped = 38,  // found there and not running, in a state that did not expect it to run
+  kTurnRevoked = 39,
 };
 
 // The machine's whole state for one module: a small value without pointers (at most 112 bytes).
@@ -115,7 +117,7 @@ struct ModuleLife final {
   bool has_probe = false;      // health decides what counts as started
   bool operator_hold = false;  // an operator stopped it; only an operator or a new desired status starts it
   bool gave_up = false;
-  bool blind = false;             // what the runtime has is not known now: engine gone, or our process restarted
+  bool blind = false;  // what the runtime has is not known now: engine gone, or our process restarted
   std::int32_t exit_code = 0;
   std::int32_t exit_signal = 0;
   std::uint32_t restart_count = 0;         // restarts since the counters were last reset
@@ -126,7 +128,7 @@ struct ModuleLife final {
   std::int64_t backoff_wait_ns = 0;        // what was drawn, half to whole of the step
   std::int64_t deadline_mono_ns = 0;       // when the armed timer fires
   std::int64_t healthy_since_mono_ns = 0;  // since when it runs (healthy, when it has a probe)
-  std::uint64_t refused_spec = 0;    // spec whose image was refused (digest, or tries given up); 0 = none
+  std::uint64_t refused_spec = 0;  // spec whose image was refused (digest, or tries given up); 0 = none
 
   template <class Self, class Visit>
   static void fields(Self& self, Visit&& visit) {

@@ -1,6 +1,6 @@
-// ClientSession: one identity's connection and session at the hub. Table in client_table.hpp, diagram in README.md.
-// Two clients that share one identity take it over from each other without end; the machine notices the storm and
-// asks to delay or refuse connects instead of feeding it.
+// ClientSession: one identity's connection and session at the hub. Table in client_table.hpp, diagram in
+// README.md. Two clients that share one identity take it over from each other without end; the machine
+// notices the storm and asks to delay or refuse connects instead of feeding it.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,8 @@ enum ClientEffect : std::uint32_t {
   kRefuseClient = 1u << 2,
   kCloseOldConnection = 1u << 3,
   kDropSession = 1u << 4,
-  kDelayConnect = 1u << 5,   // storming: answer CONNACK 3 (try later)
-  kReportClient = 1u << 6,   // reported `clients` of $edgeHub changes
+  kDelayConnect = 1u << 5,  // storming: answer CONNACK 3 (try later)
+  kReportClient = 1u << 6,  // reported `clients` of $edgeHub changes
 };
 
 struct ClientSettings {
@@ -31,20 +31,21 @@ struct ClientContext : Context {
   ClientSettings settings;
 };
 
-struct ClientArrived final {};        // TCP connection sent CONNECT with this identity
+struct ClientArrived final {};  // TCP connection sent CONNECT with this identity
 struct ClientAuthenticated final {
-  bool persistent = false;            // clean session 0
+  bool persistent = false;  // clean session 0
 };
 struct ClientRefusedAuth final {};
-struct ClientDisconnected final {};   // DISCONNECT packet
-struct ClientLost final {};           // connection ended without one: keep-alive, RST, FIN, protocol error
-struct ClientReplaced final {};       // a newer connection of the same identity was accepted
-struct ClientSessionEnded final {};   // session removed (expired, clean connect, operator)
-struct ClientDisabled final {};       // identity disabled or re-keyed upstream
-struct HubRestarted final {};         // our process started again: every connection is gone, sessions stay
+struct ClientDisconnected final {};  // DISCONNECT packet
+struct ClientLost final {};          // connection ended without one: keep-alive, RST, FIN, protocol error
+struct ClientReplaced final {};      // a newer connection of the same identity was accepted
+struct ClientSessionEnded final {};  // session removed (expired, clean connect, operator)
+struct ClientDisabled final {};      // identity disabled or re-keyed upstream
+struct HubRestarted final {};        // our process started again: every connection is gone, sessions stay
 
-using ClientInput = std::variant<ClientArrived, ClientAuthenticated, ClientRefusedAuth, ClientDisconnected, ClientLost,
-                                 ClientReplaced, ClientSessionEnded, ClientDisabled, HubRestarted>;
+using ClientInput =
+    std::variant<ClientArrived, ClientAuthenticated, ClientRefusedAuth, ClientDisconnected, ClientLost,
+                 ClientReplaced, ClientSessionEnded, ClientDisabled, HubRestarted>;
 
 Step<ClientLife> step(const ClientLife& life, const ClientInput& input, const ClientContext& context);
 

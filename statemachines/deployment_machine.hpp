@@ -1,6 +1,7 @@
-// Deployment: what became of the newest desired document. Table in deployment_table.hpp, diagram in README.md.
-// Success = every module as wanted, and healthy for a minimum time, before a deadline. Otherwise, if the document
-// asks for it, the last good document is applied again and the bad one is not retried until it changes.
+// Deployment: what became of the newest desired document. Table in deployment_table.hpp, diagram in
+// README.md. Success = every module as wanted, and healthy for a minimum time, before a deadline. Otherwise,
+// if the document asks for it, the last good document is applied again and the bad one is not retried until
+// it changes.
 #pragma once
 
 #include <cstdint>
@@ -13,10 +14,11 @@
 namespace decklog::statemachines {
 
 enum DeploymentEffect : std::uint32_t {
-  kApplyDocument = 1u << 0,     // make life.hash the document in force (keep it sealed), plan again
+  kApplyDocument = 1u << 0,      // make life.hash the document in force (keep it sealed), plan again
   kApplyGoodDocument = 1u << 1,  // make life.good_hash the document in force, plan again
-  kKeepGoodDocument = 1u << 2,  // the document in force became the last good one
-  kArmDeploymentTimer = 1u << 3,  // timer "deployment" at life.deadline_mono_ns or min-healthy time, whichever is first
+  kKeepGoodDocument = 1u << 2,   // the document in force became the last good one
+  kArmDeploymentTimer =
+      1u << 3,  // timer "deployment" at life.deadline_mono_ns or min-healthy time, whichever is first
   kCancelDeploymentTimer = 1u << 4,
   kReportDeployment = 1u << 5,
 };
@@ -33,13 +35,13 @@ struct DocumentRejected final {
   std::int32_t code = 400;  // 400, 412, 417
   std::string message;      // names the path in the document
 };
-struct Converged final {};       // every module is as wanted
-struct Diverged final {};        // some module is not (any more)
+struct Converged final {};  // every module is as wanted
+struct Diverged final {};   // some module is not (any more)
 struct DeploymentTimerFired final {};
 struct DeploymentRebooted final {};  // monotonic times are void
 
-using DeploymentInput = std::variant<DocumentAccepted, DocumentRejected, Converged, Diverged, DeploymentTimerFired,
-                                     DeploymentRebooted>;
+using DeploymentInput = std::variant<DocumentAccepted, DocumentRejected, Converged, Diverged,
+                                     DeploymentTimerFired, DeploymentRebooted>;
 
 struct DeploymentStep : Step<DeploymentLife> {
   DeploymentReason reason = DeploymentReason::kNone;

@@ -1,9 +1,9 @@
 // The contract all machines share. A machine is a pure function over small values:
 //     step(life, input, context) -> Step{verdict, next life, trigger, effects}
 // It reads no clock and draws no random number: both are in the context and recorded with the input.
-// One Boost.MSM machine is built on the stack for each step, loaded with the state, given one event, and read back;
-// nothing outlives the step. Every (state, input) pair is a row, a listed ignore, or a counted rejection.
-// Thread: any; no shared state. No allocation. Cannot fail.
+// One Boost.MSM machine is built on the stack for each step, loaded with the state, given one event, and read
+// back; nothing outlives the step. Every (state, input) pair is a row, a listed ignore, or a counted
+// rejection. Thread: any; no shared state. No allocation. Cannot fail.
 #pragma once
 
 #include <cstdint>

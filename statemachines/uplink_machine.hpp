@@ -1,6 +1,7 @@
 // Uplink: the link to the fleet, for agent and hub alike. Table in uplink_table.hpp, diagram in README.md.
-// Two-sided liveness (pings we send; their absence makes the link suspect, then lost), full jitter, back-off reset only
-// after the link has been stable, refused credentials retried slowly, a cause code on every change.
+// Two-sided liveness (pings we send; their absence makes the link suspect, then lost), full jitter, back-off
+// reset only after the link has been stable, refused credentials retried slowly, a cause code on every
+// change.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +17,10 @@ enum UplinkEffect : std::uint32_t {
   kConnect = 1u << 0,
   kDisconnect = 1u << 1,
   kPing = 1u << 2,
-  kArmUplinkTimer = 1u << 3,  // timer "uplink" at life.deadline_mono_ns (connect deadline, ping interval, back-off)
+  kArmUplinkTimer =
+      1u << 3,  // timer "uplink" at life.deadline_mono_ns (connect deadline, ping interval, back-off)
   kCancelUplinkTimer = 1u << 4,
-  kLinkUp = 1u << 5,          // tell the rest: sync twins, drain queues
+  kLinkUp = 1u << 5,  // tell the rest: sync twins, drain queues
   kLinkDown = 1u << 6,
 };
 
@@ -39,10 +41,10 @@ struct UplinkContext : Context {
 struct LinkWanted final {};
 struct LinkUnwanted final {};
 struct LinkEstablished final {};
-struct LinkFailed final {       // the attempt failed
+struct LinkFailed final {  // the attempt failed
   std::uint8_t cause = 0;
 };
-struct LinkRefused final {      // credentials or permissions
+struct LinkRefused final {  // credentials or permissions
   std::uint8_t cause = 0;
 };
 struct LinkLost final {
@@ -54,8 +56,9 @@ struct UplinkTimerFired final {};
 struct CredentialsChanged final {};  // try at once
 struct UplinkRestarted final {};     // our process (or the device) started again: any connection is gone
 
-using UplinkInput = std::variant<LinkWanted, LinkUnwanted, LinkEstablished, LinkFailed, LinkRefused, LinkLost,
-                                 PingAnswered, PingMissed, UplinkTimerFired, CredentialsChanged, UplinkRestarted>;
+using UplinkInput =
+    std::variant<LinkWanted, LinkUnwanted, LinkEstablished, LinkFailed, LinkRefused, LinkLost, PingAnswered,
+                 PingMissed, UplinkTimerFired, CredentialsChanged, UplinkRestarted>;
 
 Step<UplinkLife> step(const UplinkLife& life, const UplinkInput& input, const UplinkContext& context);
 
