@@ -1,7 +1,8 @@
 // The operator's side of the fleet: what `decklog fleet ...` does, and what tests use to play the cloud.
 //
-// Blocking, for tools: every call has its own deadline. One thread at a time. Implementations: NATS JetStream and the
-// directory of the local uplink. Errors as in uplink.hpp; kNotFound for a missing stream or bucket says to run init.
+// Blocking, for tools: every call has its own deadline. One thread at a time. Implementations: NATS JetStream
+// and the directory of the local uplink. Errors as in uplink.hpp; kNotFound for a missing stream or bucket
+// says to run init.
 #pragma once
 
 #include <cstdint>
@@ -24,13 +25,13 @@ using uplink::TwinKey;
 using uplink::TwinValue;
 
 struct InitOptions {
-  int replicas = 1;                                                 // 3 on a cluster
-  std::uint64_t telemetry_bytes_max = 1024ull * 1024 * 1024;        // oldest go
+  int replicas = 1;                                           // 3 on a cluster
+  std::uint64_t telemetry_bytes_max = 1024ull * 1024 * 1024;  // oldest go
   Duration telemetry_age_max = std::chrono::hours(24 * 7);
-  std::uint64_t events_bytes_max = 1024ull * 1024 * 1024;           // oldest go
+  std::uint64_t events_bytes_max = 1024ull * 1024 * 1024;  // oldest go
   Duration events_age_max = std::chrono::hours(24 * 90);
-  std::uint64_t twins_bytes_max = 512ull * 1024 * 1024;             // full = new documents are refused
-  std::uint64_t cloud_bytes_max = 128ull * 1024 * 1024;             // full = new messages are refused
+  std::uint64_t twins_bytes_max = 512ull * 1024 * 1024;  // full = new documents are refused
+  std::uint64_t cloud_bytes_max = 128ull * 1024 * 1024;  // full = new messages are refused
   Duration cloud_age_max = std::chrono::hours(48);
   Duration dedupe_window = std::chrono::minutes(10);
 };
@@ -38,7 +39,11 @@ struct InitOptions {
 // What init found or made, one for each stream and bucket.
 struct InitStep {
   std::string name;
-  enum class Outcome : std::uint8_t { kCreated = 1, kExisted = 2, kReplicasChanged = 3 } outcome = Outcome::kExisted;
+  enum class Outcome : std::uint8_t {
+    kCreated = 1,
+    kExisted = 2,
+    kReplicasChanged = 3
+  } outcome = Outcome::kExisted;
 };
 
 struct TelemetryRecord {
@@ -69,7 +74,7 @@ class Fleet {
   virtual Result<std::uint64_t> put_desired(const TwinKey& key, const std::string& json,
                                             std::optional<std::uint64_t> expected) = 0;
   virtual Status remove_desired(const TwinKey& key) = 0;
-  virtual Result<TwinValue> get_desired(const TwinKey& key) = 0;   // revision 0 when there is none
+  virtual Result<TwinValue> get_desired(const TwinKey& key) = 0;  // revision 0 when there is none
   virtual Result<TwinValue> get_reported(const TwinKey& key) = 0;
   virtual Status put_identity(const TwinKey& key, const std::string& json) = 0;
   virtual Status remove_identity(const TwinKey& key) = 0;
@@ -78,7 +83,8 @@ class Fleet {
                                     Duration timeout) = 0;
   virtual Status send(const uplink::CloudMessage& message) = 0;
   // In order of storing. A repeat outside the dedupe window has an id that was there before.
-  virtual Status tail_telemetry(const TailOptions& options, const std::function<Tail(const TelemetryRecord&)>& take) = 0;
+  virtual Status tail_telemetry(const TailOptions& options,
+                                const std::function<Tail(const TelemetryRecord&)>& take) = 0;
 };
 
 // Connects; the error says why not.

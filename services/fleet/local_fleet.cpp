@@ -45,18 +45,23 @@ class LocalFleet final : public Fleet {
                                     std::optional<std::uint64_t> expected) override {
     return put(DocumentKind::kDesired, key, text, expected);
   }
-  Status remove_desired(const TwinKey& key) override { return done(put(DocumentKind::kDesired, key, {}, std::nullopt)); }
+  Status remove_desired(const TwinKey& key) override {
+    return done(put(DocumentKind::kDesired, key, {}, std::nullopt));
+  }
   Result<TwinValue> get_desired(const TwinKey& key) override { return get(DocumentKind::kDesired, key); }
   Result<TwinValue> get_reported(const TwinKey& key) override { return get(DocumentKind::kReported, key); }
   Status put_identity(const TwinKey& key, const std::string& text) override {
     return done(put(DocumentKind::kIdentity, key, text, std::nullopt));
   }
-  Status remove_identity(const TwinKey& key) override { return done(put(DocumentKind::kIdentity, key, {}, std::nullopt)); }
+  Status remove_identity(const TwinKey& key) override {
+    return done(put(DocumentKind::kIdentity, key, {}, std::nullopt));
+  }
 
   Result<MethodAnswer> call(const TwinKey& key, const std::string& method, const std::string& payload,
                             Duration timeout) override;
   Status send(const uplink::CloudMessage& message) override;
-  Status tail_telemetry(const TailOptions& options, const std::function<Tail(const TelemetryRecord&)>& take) override;
+  Status tail_telemetry(const TailOptions& options,
+                        const std::function<Tail(const TelemetryRecord&)>& take) override;
 
  private:
   static uplink::LocalOptions options(const std::string& directory) {
@@ -83,16 +88,20 @@ class LocalFleet final : public Fleet {
   uplink::LocalStore store_;
 };
 
-Result<MethodAnswer> LocalFleet::call(const TwinKey& key, const std::string& method, const std::string& payload,
-                                      Duration timeout) {
+Result<MethodAnswer> LocalFleet::call(const TwinKey& key, const std::string& method,
+                                      const std::string& payload, Duration timeout) {
   boost::system::error_code failure;
   json::value body = json::parse(payload.empty() ? "null" : payload, failure);
   if (failure) return error(Errc::kInvalidArgument, "the payload is not JSON");
   if (Status made = store_.create(); !made) return made.error();
   const std::string name = unique_name();
-  const auto seconds = std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::seconds>(timeout).count());
-  const std::string request = json::serialize(json::object{
-      {"device", key.device}, {"module", key.module}, {"name", method}, {"payload", body}, {"timeoutSeconds", seconds}});
+  const auto seconds =
+      std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::seconds>(timeout).count());
+  const std::string request = json::serialize(json::object{{"device", key.device},
+                                                           {"module", key.module},
+                                                           {"name", method},
+                                                           {"payload", body},
+                                                           {"timeoutSeconds", seconds}});
   const std::string in = store_.methods("in/") + name;
   if (Status written = uplink::write_atomically(in, request); !written) return written.error();
   const std::string out = store_.methods("out/") + name;
@@ -104,14 +113,17 @@ Result<MethodAnswer> LocalFleet::call(const TwinKey& key, const std::string& met
       const json::value value = json::parse(answer->text, failure);
       const json::object* object = failure ? nullptr : value.if_object();
       const json::value* status = object ? object->if_contains("status") : nullptr;
-      if (!status || !status->is_int64()) return error(Errc::kMalformed, "the device's answer is not a method answer");
+      if (!status || !status->is_int64())
+        return error(Errc::kMalformed, "the device's answer is not a method answer");
       const json::value* result = object->if_contains("payload");
       return MethodAnswer{static_cast<int>(status->as_int64()), result ? json::serialize(*result) : "null"};
     }
     if (std::chrono::steady_clock::now() >= until) {
       // Still where we put it: nobody took the call, and nobody shall take it later.
-      if (::unlink(in.c_str()) == 0) return error(Errc::kUnavailable, "nobody answers", key.device + '/' + key.module);
-      return error(Errc::kTimeout, "the device took the call and did not answer", key.device + '/' + key.module);
+      if (::unlink(in.c_str()) == 0)
+        return error(Errc::kUnavailable, "nobody answers", key.device + '/' + key.module);
+      return error(Errc::kTimeout, "the device took the call and did not answer",
+                   key.device + '/' + key.module);
     }
     std::this_thread::sleep_for(kPoll);
   }
@@ -149,7 +161,8 @@ Result<TelemetryRecord> record_of(const std::string& line) {
     if (!body) return body.error();
     out.body = std::move(*body);
   }
-  if (const json::value* properties = object.if_contains("properties"); properties && properties->is_array()) {
+  if (const json::value* properties = object.if_contains("properties");
+      properties && properties->is_array()) {
     for (const json::value& pair : properties->as_array()) {
       if (!pair.is_array() || pair.as_array().size() != 2) continue;
       const json::array& both = pair.as_array();
@@ -190,13 +203,17 @@ Status LocalFleet::tail_telemetry(const TailOptions& options,
       }
     }
     first = false;
-    if (options.idle_max > Duration::zero() && std::chrono::steady_clock::now() - idle_since >= options.idle_max) return {};
+    if (options.idle_max > Duration::zero() &&
+        std::chrono::steady_clock::now() - idle_since >= options.idle_max)
+      return {};
     std::this_thread::sleep_for(kPoll);
   }
 }
 
 }  // namespace
 
-std::unique_ptr<Fleet> open_local_fleet(const std::string& directory) { return std::make_unique<LocalFleet>(directory); }
+std::unique_ptr<Fleet> open_local_fleet(const std::string& directory) {
+  return std::make_unique<LocalFleet>(directory);
+}
 
 }  // namespace decklog::fleet

@@ -84,7 +84,8 @@ class NatsFleet final : public Fleet {
     const json::value value = json::parse(answer->body, failure);
     const json::object* object = failure ? nullptr : value.if_object();
     const json::value* status = object ? object->if_contains("status") : nullptr;
-    if (!status || !status->is_int64()) return error(Errc::kMalformed, "the device's answer is not a method answer");
+    if (!status || !status->is_int64())
+      return error(Errc::kMalformed, "the device's answer is not a method answer");
     const json::value* body = object->if_contains("payload");
     return MethodAnswer{static_cast<int>(status->as_int64()), body ? json::serialize(*body) : "null"};
   }
@@ -98,7 +99,8 @@ class NatsFleet final : public Fleet {
     return done(store(message));
   }
 
-  Status tail_telemetry(const TailOptions& options, const std::function<Tail(const TelemetryRecord&)>& take) override;
+  Status tail_telemetry(const TailOptions& options,
+                        const std::function<Tail(const TelemetryRecord&)>& take) override;
 
  private:
   static Status done(const Result<std::uint64_t>& result) {
@@ -108,7 +110,8 @@ class NatsFleet final : public Fleet {
   Result<NatsMessage> ask(const NatsMessage& message) {
     auto answer = connection_->request(message, options_.request_timeout);
     if (!answer && answer.error().code == Errc::kUnavailable) {
-      return error(Errc::kUnavailable, answer.error().message + "; JetStream is off or `decklog fleet init` was not run",
+      return error(Errc::kUnavailable,
+                   answer.error().message + "; JetStream is off or `decklog fleet init` was not run",
                    answer.error().where);
     }
     return answer;
@@ -169,8 +172,9 @@ Status NatsFleet::tail_telemetry(const TailOptions& options,
   jetstream::Consumer consumer;
   consumer.stream = uplink::kTelemetryStream;
   consumer.name = "tail_" + std::to_string(random()) + std::to_string(random());
-  consumer.filter = options.device.empty() ? "decklog.telemetry.>"
-                                           : "decklog.telemetry." + uplink::escape_token(options.device) + ".>";
+  consumer.filter = options.device.empty()
+                        ? "decklog.telemetry.>"
+                        : "decklog.telemetry." + uplink::escape_token(options.device) + ".>";
   consumer.deliver_to = "_INBOX.fleet." + consumer.name;
   consumer.new_only = options.from == TailOptions::From::kNow;
   consumer.heartbeat = std::chrono::seconds(5);
@@ -216,7 +220,8 @@ Result<std::unique_ptr<Fleet>> open_nats_fleet(uplink::NatsOptions options) {
                                  [](const std::string&, const std::string&) {}};
   auto opened = NatsConnection::open(options, ignored);
   if (!opened.connection) return lost_error(opened.cause, opened.detail);
-  return std::unique_ptr<Fleet>(std::make_unique<NatsFleet>(std::move(options), std::move(opened.connection)));
+  return std::unique_ptr<Fleet>(
+      std::make_unique<NatsFleet>(std::move(options), std::move(opened.connection)));
 }
 
 }  // namespace decklog::fleet

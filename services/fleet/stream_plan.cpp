@@ -52,7 +52,8 @@ std::vector<json::object> plan(const InitOptions& options) {
   cloud["max_bytes"] = options.cloud_bytes_max;
   cloud["max_age"] = options.cloud_age_max.count();
   return {bucket(uplink::kTwinsStream, "$KV.decklog_twins.>", kTwinHistory, options),
-          bucket(uplink::kIdentitiesStream, "$KV.decklog_identities.>", 1, options), telemetry, events, cloud};
+          bucket(uplink::kIdentitiesStream, "$KV.decklog_identities.>", 1, options), telemetry, events,
+          cloud};
 }
 
 Result<InitStep> make(const json::object& config, const Ask& ask) {
@@ -77,6 +78,10 @@ Result<InitStep> keep(const json::object& config, const uplink::NatsMessage& fou
   }
   const auto replicas = static_cast<std::uint64_t>(config.at("num_replicas").as_int64());
   if (info->replicas == replicas) return InitStep{name, InitStep::Outcome::kExisted};
+  if (replicas > 1 && !info->clustered) {
+    // nats-server 2.9 would write the number down and keep one copy.
+    return error(Errc::kUnsupported, "a server that is not part of a cluster keeps one copy", name);
+  }
   // The operator's own limits stay: the stream's configuration goes back with one number changed.
   json::object changed = json::parse(found.body).as_object().at("config").as_object();
   changed["num_replicas"] = replicas;
@@ -85,7 +90,8 @@ Result<InitStep> keep(const json::object& config, const uplink::NatsMessage& fou
   update.body = json::serialize(changed);
   auto answer = ask(update);
   if (!answer) return answer.error();
-  if (Status done = jetstream::check(*answer); !done) return error(done.error().code, done.error().message, name);
+  if (Status done = jetstream::check(*answer); !done)
+    return error(done.error().code, done.error().message, name);
   return InitStep{name, InitStep::Outcome::kReplicasChanged};
 }
 

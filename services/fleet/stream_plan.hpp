@@ -1,4 +1,5 @@
-// The streams and buckets of a fleet, and how init makes them. The asking is the caller's; nothing here connects.
+// The streams and buckets of a fleet, and how init makes them. The asking is the caller's; nothing here
+// connects.
 #pragma once
 
 #include <functional>

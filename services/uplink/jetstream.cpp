@@ -13,7 +13,8 @@ constexpr const char* kInitHint = "; run `decklog fleet init`";
 Result<json::object> parse_object(const NatsMessage& answer) {
   boost::system::error_code failure;
   json::value value = json::parse(answer.body, failure);
-  if (failure || !value.is_object()) return error(Errc::kMalformed, "the server's answer is not a JSON object");
+  if (failure || !value.is_object())
+    return error(Errc::kMalformed, "the server's answer is not a JSON object");
   return std::move(value.as_object());
 }
 
@@ -34,25 +35,42 @@ Error error_of(const json::object& failure) {
   std::string message = text(failure, "description");
   if (message.empty()) message = "error " + std::to_string(code);
   switch (code) {
-    case 10071: return error(Errc::kConflict, "the revision moved: " + message);
-    case 10059: return error(Errc::kNotFound, message + kInitHint);
-    case 10014: return error(Errc::kNotFound, message);
-    case 10054: return error(Errc::kTooLarge, message);
-    case 10023: case 10028: case 10047: case 10077: case 10002: return error(Errc::kNoSpace, message);
-    case 10039: case 10076: return error(Errc::kUnavailable, message);
-    default: break;
+    case 10071:
+      return error(Errc::kConflict, "the revision moved: " + message);
+    case 10059:
+      return error(Errc::kNotFound, message + kInitHint);
+    case 10014:
+      return error(Errc::kNotFound, message);
+    case 10054:
+      return error(Errc::kTooLarge, message);
+    case 10023:
+    case 10028:
+    case 10047:
+    case 10077:
+    case 10002:
+      return error(Errc::kNoSpace, message);
+    case 10039:
+    case 10076:
+      return error(Errc::kUnavailable, message);
+    default:
+      break;
   }
   switch (number(failure, "code")) {
-    case 404: return error(Errc::kNotFound, message);
-    case 403: return error(Errc::kPermissionDenied, message);
-    case 400: return error(Errc::kInvalidArgument, message);
-    default: return error(Errc::kUnavailable, message);
+    case 404:
+      return error(Errc::kNotFound, message);
+    case 403:
+      return error(Errc::kPermissionDenied, message);
+    case 400:
+      return error(Errc::kInvalidArgument, message);
+    default:
+      return error(Errc::kUnavailable, message);
   }
 }
 
 Result<json::object> checked_object(const NatsMessage& answer) {
   if (answer.status == 503) {
-    return error(Errc::kUnavailable, std::string("nothing in the fleet answers: no JetStream or no such stream") + kInitHint);
+    return error(Errc::kUnavailable,
+                 std::string("nothing in the fleet answers: no JetStream or no such stream") + kInitHint);
   }
   auto object = parse_object(answer);
   if (!object) return object.error();
@@ -83,14 +101,17 @@ Result<PubAck> parse_ack(const NatsMessage& answer) {
   ack.sequence = number(*object, "seq");
   const json::value* duplicate = object->if_contains("duplicate");
   ack.duplicate = duplicate && duplicate->is_bool() && duplicate->as_bool();
-  if (ack.stream.empty() || ack.sequence == 0) return error(Errc::kMalformed, "the acknowledgement names no stream or sequence");
+  if (ack.stream.empty() || ack.sequence == 0)
+    return error(Errc::kMalformed, "the acknowledgement names no stream or sequence");
   return ack;
 }
 
 NatsMessage create_consumer(const Consumer& consumer) {
   json::object config{{"name", consumer.name},
                       {"filter_subject", consumer.filter},
-                      {"deliver_policy", consumer.last_per_subject ? "last_per_subject" : consumer.new_only ? "new" : "all"},
+                      {"deliver_policy", consumer.last_per_subject ? "last_per_subject"
+                                         : consumer.new_only       ? "new"
+                                                                   : "all"},
                       {"ack_policy", consumer.explicit_ack ? "explicit" : "none"},
                       {"replay_policy", "instant"}};
   if (consumer.durable) config["durable_name"] = consumer.name;
@@ -132,7 +153,8 @@ Result<Entry> parse_entry(const NatsMessage& answer) {
   if (answer.status == 503) {
     return error(Errc::kNotFound, std::string("the bucket is not there or JetStream is off") + kInitHint);
   }
-  if (answer.status != 0) return error(Errc::kUnavailable, "the server answered with status " + std::to_string(answer.status));
+  if (answer.status != 0)
+    return error(Errc::kUnavailable, "the server answered with status " + std::to_string(answer.status));
   Entry entry;
   const std::string* sequence = answer.header("Nats-Sequence");
   if (!sequence || !parse_number(*sequence, entry.revision)) {
@@ -153,12 +175,14 @@ Result<StreamInfo> parse_stream_info(const NatsMessage& answer) {
   if (!object) return object.error();
   StreamInfo info;
   info.created = text(*object, "created");
+  info.clustered = object->contains("cluster");
   if (const json::value* state = object->if_contains("state"); state && state->is_object()) {
     info.last_sequence = number(state->as_object(), "last_seq");
   }
   if (const json::value* config = object->if_contains("config"); config && config->is_object()) {
     info.replicas = number(config->as_object(), "num_replicas");
-    if (const json::value* subjects = config->as_object().if_contains("subjects"); subjects && subjects->is_array()) {
+    if (const json::value* subjects = config->as_object().if_contains("subjects");
+        subjects && subjects->is_array()) {
       for (const auto& subject : subjects->as_array()) {
         if (subject.is_string()) info.subjects.emplace_back(subject.as_string());
       }
@@ -169,8 +193,8 @@ Result<StreamInfo> parse_stream_info(const NatsMessage& answer) {
 }
 
 std::optional<Delivery> parse_delivery(std::string_view reply_subject) {
-  // $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>, or with domain and account
-  // hash in front of the stream and a random token at the end.
+  // $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>, or with domain and
+  // account hash in front of the stream and a random token at the end.
   std::vector<std::string_view> parts;
   for (std::size_t start = 0;;) {
     const std::size_t dot = reply_subject.find('.', start);
@@ -182,8 +206,8 @@ std::optional<Delivery> parse_delivery(std::string_view reply_subject) {
   const std::size_t base = parts.size() == 9 ? 5 : 7;
   if (parts.size() < base + 4) return std::nullopt;
   Delivery out;
-  if (!parse_number(parts[base], out.stream_sequence) || !parse_number(parts[base + 1], out.consumer_sequence) ||
-      !parse_number(parts[base + 3], out.pending)) {
+  if (!parse_number(parts[base], out.stream_sequence) ||
+      !parse_number(parts[base + 1], out.consumer_sequence) || !parse_number(parts[base + 3], out.pending)) {
     return std::nullopt;
   }
   return out;

@@ -1,9 +1,9 @@
 // JetStream's JSON requests and answers, as values. Pure.
 //
-// Requests are made by hand rather than through nats.c's own JetStream calls for two reasons: those block, and here
-// everything is one publish with a reply subject; and nats.c 3.4.1 makes consumers through a subject without the
-// filter, which a server cannot hold to a device's own keys.
-// Source of the facts: NATS JetStream wire API, levels of nats-server 2.9.
+// Requests are made by hand rather than through nats.c's own JetStream calls for two reasons: those block,
+// and here everything is one publish with a reply subject; and nats.c 3.4.1 makes consumers through a subject
+// without the filter, which a server cannot hold to a device's own keys. Source of the facts: NATS JetStream
+// wire API, levels of nats-server 2.9.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,8 @@
 
 namespace decklog::uplink::jetstream {
 
-// An error answer as an Error: missing stream or consumer = kNotFound with a hint, wrong expected sequence = kConflict,
-// too large = kTooLarge, no room = kNoSpace, nobody there (status 503) = kUnavailable with a hint.
+// An error answer as an Error: missing stream or consumer = kNotFound with a hint, wrong expected sequence =
+// kConflict, too large = kTooLarge, no room = kNoSpace, nobody there (status 503) = kUnavailable with a hint.
 Status check(const NatsMessage& answer);
 
 struct PubAck {
@@ -33,7 +33,7 @@ struct Consumer {
   std::string stream;
   std::string name;
   std::string filter;
-  std::string deliver_to;        // empty = pull
+  std::string deliver_to;  // empty = pull
   bool durable = false;
   bool last_per_subject = false;  // else everything from the start
   bool new_only = false;          // only what comes from now on
@@ -59,6 +59,7 @@ struct StreamInfo {
   std::string created;
   std::uint64_t last_sequence = 0;
   std::uint64_t replicas = 1;
+  bool clustered = false;
   std::vector<std::string> subjects;
 };
 Result<StreamInfo> parse_stream_info(const NatsMessage& answer);

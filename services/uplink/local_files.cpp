@@ -123,15 +123,17 @@ Result<FileText> read_settled(const std::string& path) {
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0) return errno_error("stat", path);
   if (!S_ISREG(info.st_mode)) return error(Errc::kInvalidArgument, "not a regular file", path);
-  // A read lease is granted only while nobody has the file open for writing, and holds writers off until we are done.
-  // Where leases are not to be had (not our file, not this file system) the closing of the file is all we go by. The
-  // signal of a broken lease is moved from SIGIO, which kills, to SIGURG, which does nothing.
+  // A read lease is granted only while nobody has the file open for writing, and holds writers off until we
+  // are done. Where leases are not to be had (not our file, not this file system) the closing of the file is
+  // all we go by. The signal of a broken lease is moved from SIGIO, which kills, to SIGURG, which does
+  // nothing.
   ::fcntl(fd.get(), F_SETSIG, SIGURG);
   const bool leased = ::fcntl(fd.get(), F_SETLEASE, F_RDLCK) == 0;
   if (!leased && errno == EAGAIN) return error(Errc::kUnavailable, "still being written", path);
   if (::fstat(fd.get(), &info) != 0) return errno_error("stat", path);
   if (info.st_size == 0) return error(Errc::kUnavailable, "still empty", path);
-  if (static_cast<std::uint64_t>(info.st_size) > kMaxDocumentBytes) return error(Errc::kTooLarge, "the file is too large", path);
+  if (static_cast<std::uint64_t>(info.st_size) > kMaxDocumentBytes)
+    return error(Errc::kTooLarge, "the file is too large", path);
   FileText out;
   out.stamp = stamp(info);
   out.text.resize(static_cast<std::size_t>(info.st_size));
@@ -188,7 +190,11 @@ std::string sha256_hex(std::string_view text) {
 bool valid_utf8(std::string_view text) {
   for (std::size_t i = 0; i < text.size();) {
     const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t length = lead < 0x80 ? 1 : lead >> 5 == 6 ? 2 : lead >> 4 == 14 ? 3 : lead >> 3 == 30 ? 4 : 0;
+    const std::size_t length = lead < 0x80       ? 1
+                               : lead >> 5 == 6  ? 2
+                               : lead >> 4 == 14 ? 3
+                               : lead >> 3 == 30 ? 4
+                                                 : 0;
     if (length == 0 || i + length > text.size()) return false;
     std::uint32_t point = length == 1 ? lead : lead & (0x7fu >> length);
     for (std::size_t j = 1; j < length; ++j) {
@@ -205,16 +211,18 @@ bool valid_utf8(std::string_view text) {
 
 std::string to_base64(std::string_view bytes) {
   std::string out(4 * ((bytes.size() + 2) / 3) + 1, '\0');
-  const int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                                   reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
+  const int size =
+      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
+                      reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
   out.resize(static_cast<std::size_t>(size));
   return out;
 }
 
 Result<std::string> from_base64(std::string_view text) {
   std::string out(text.size() / 4 * 3 + 3, '\0');
-  const int size = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                                   reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
+  const int size =
+      EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()),
+                      reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
   if (size < 0 || text.size() % 4 != 0) return error(Errc::kMalformed, "not base64");
   std::size_t padding = 0;
   while (padding < 2 && padding < text.size() && text[text.size() - 1 - padding] == '=') ++padding;

@@ -15,7 +15,8 @@ inline constexpr std::size_t kMaxDocumentBytes = 4 * 1024 * 1024;
 
 // Directories 0700, files 0600.
 Status make_directories(const std::string& path);
-// Temporary file beside it, fsync, rename, fsync of the directory: after return the whole text is there for good.
+// Temporary file beside it, fsync, rename, fsync of the directory: after return the whole text is there for
+// good.
 Status write_atomically(const std::string& path, std::string_view text);
 
 // What tells one state of a file from another without reading it.
@@ -31,10 +32,12 @@ struct FileText {
   std::string text;
   FileStamp stamp;
 };
-// kNotFound; kTooLarge; kUnavailable = somebody has it open for writing (or it is still empty): ask again later.
+// kNotFound; kTooLarge; kUnavailable = somebody has it open for writing (or it is still empty): ask again
+// later.
 Result<FileText> read_settled(const std::string& path);
 
-// Names of the regular files with this ending, sorted; hidden and temporary ones left out. Missing folder = none.
+// Names of the regular files with this ending, sorted; hidden and temporary ones left out. Missing folder =
+// none.
 std::vector<std::string> list_files(const std::string& folder, std::string_view ending);
 std::vector<std::string> list_folders(const std::string& folder);
 

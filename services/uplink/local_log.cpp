@@ -155,7 +155,8 @@ Status LocalStore::append_text(const std::string& log, const std::string& text) 
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) {
       const Error failure = errno_error("write", path);
-      // Nothing of a batch that is not acknowledged stays; if even that fails, mend() finds the torn line later.
+      // Nothing of a batch that is not acknowledged stays; if even that fails, mend() finds the torn line
+      // later.
       (void)!::ftruncate(fd.get(), before.st_size);
       return failure;
     }

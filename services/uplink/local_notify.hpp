@@ -1,8 +1,9 @@
 // inotify on the executor: says that something below the watched folders changed, not what.
 //
-// A file counts when it was closed after writing or moved into place, so that nothing is taken half. Folders that do
-// not exist (yet) are tried again by watch(), which is cheap to repeat. Where inotify is not to be had, nothing is
-// said and the caller's own timer finds the changes. Destroyed on the executor; says nothing afterwards.
+// A file counts when it was closed after writing or moved into place, so that nothing is taken half. Folders
+// that do not exist (yet) are tried again by watch(), which is cheap to repeat. Where inotify is not to be
+// had, nothing is said and the caller's own timer finds the changes. Destroyed on the executor; says nothing
+// afterwards.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>

@@ -11,8 +11,8 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::int64_t kMethodTimeoutDefault = 30;   // seconds
-constexpr std::int64_t kMethodTimeoutMax = 600;      // seconds
+constexpr std::int64_t kMethodTimeoutDefault = 30;  // seconds
+constexpr std::int64_t kMethodTimeoutMax = 600;     // seconds
 
 std::string text_of(const json::object& object, std::string_view name) {
   const json::value* value = object.if_contains(name);
@@ -27,7 +27,9 @@ Result<json::object> parse(const std::string& text) {
   return std::move(value.as_object());
 }
 
-bool passing(const Error& failure) { return failure.code == Errc::kUnavailable || failure.code == Errc::kNotFound; }
+bool passing(const Error& failure) {
+  return failure.code == Errc::kUnavailable || failure.code == Errc::kNotFound;
+}
 
 Status move_file(const std::string& from, const std::string& to) {
   if (Status made = make_directories(to.substr(0, to.rfind('/'))); !made) return made;
@@ -49,7 +51,8 @@ Result<MethodCall> parse_call(const std::string& text) {
   call.device = text_of(*object, "device");
   call.module = text_of(*object, "module");
   call.name = text_of(*object, "name");
-  if (call.device.empty() || call.name.empty()) return error(Errc::kMalformed, "a call names at least device and name");
+  if (call.device.empty() || call.name.empty())
+    return error(Errc::kMalformed, "a call names at least device and name");
   const json::value* payload = object->if_contains("payload");
   call.payload = payload ? json::serialize(*payload) : "null";
   const json::value* timeout = object->if_contains("timeoutSeconds");
@@ -80,7 +83,8 @@ void find_calls(LocalStore& store, const ScanInterest& interest, ScanFinds& find
     if (call && !interest.methods.contains({call->device, call->module})) continue;
     if (!move_file(path, store.methods("taken/") + file)) continue;  // the other service was first
     if (!call) {
-      (void)write_answer(store, file, {400, json::serialize(json::object{{"message", call.error().message}})});
+      (void)write_answer(store, file,
+                         {400, json::serialize(json::object{{"message", call.error().message}})});
       continue;
     }
     --room;
@@ -92,9 +96,11 @@ Result<CloudMessage> parse_message(const std::string& text) {
   auto object = parse(text);
   if (!object) return object.error();
   CloudMessage message;
-  if (const json::value* properties = object->if_contains("properties"); properties && properties->is_object()) {
+  if (const json::value* properties = object->if_contains("properties");
+      properties && properties->is_object()) {
     for (const auto& [name, value] : properties->as_object()) {
-      message.properties.emplace_back(name, value.is_string() ? std::string(value.as_string()) : json::serialize(value));
+      message.properties.emplace_back(
+          name, value.is_string() ? std::string(value.as_string()) : json::serialize(value));
     }
   }
   if (const json::value* encoded = object->if_contains("bodyBase64"); encoded && encoded->is_string()) {
@@ -107,7 +113,8 @@ Result<CloudMessage> parse_message(const std::string& text) {
   return message;
 }
 
-void find_messages(LocalStore& store, const std::string& device, const std::set<std::string>& out, ScanFinds& finds) {
+void find_messages(LocalStore& store, const std::string& device, const std::set<std::string>& out,
+                   ScanFinds& finds) {
   std::size_t room = kMaxCloudUnsettled - std::min(kMaxCloudUnsettled, out.size());
   for (const std::string& file : list_files(store.cloud(device, "in"), ".json")) {
     if (room == 0) return;
@@ -132,11 +139,13 @@ void find_messages(LocalStore& store, const std::string& device, const std::set<
 Result<ScanFinds> scan(LocalStore& store, const ScanInterest& interest) {
   if (const Status link = store.check_link(); !link) return link.error();
   ScanFinds finds;
-  for (const auto& [key, known] : interest.desired) look_at(store, DocumentKind::kDesired, key, known, finds.desired, finds);
+  for (const auto& [key, known] : interest.desired)
+    look_at(store, DocumentKind::kDesired, key, known, finds.desired, finds);
   for (const auto& [device, known] : interest.identities) {
     for (const TwinKey& key : store.keys(DocumentKind::kIdentity, device)) {
       const auto last = known.find(key);
-      look_at(store, DocumentKind::kIdentity, key, last == known.end() ? 0 : last->second, finds.identities, finds);
+      look_at(store, DocumentKind::kIdentity, key, last == known.end() ? 0 : last->second, finds.identities,
+              finds);
     }
   }
   find_calls(store, interest, finds);
@@ -156,7 +165,8 @@ Status write_answer(LocalStore& store, const std::string& file, const MethodAnsw
 Status settle_file(LocalStore& store, const std::string& device, const std::string& file, Settle how) {
   const std::string path = store.cloud(device, "in/") + file;
   if (how == Settle::kReject) return move_file(path, store.cloud(device, "rejected/") + file);
-  if (how == Settle::kAccept && ::unlink(path.c_str()) != 0 && errno != ENOENT) return errno_error("remove", path);
+  if (how == Settle::kAccept && ::unlink(path.c_str()) != 0 && errno != ENOENT)
+    return errno_error("remove", path);
   return {};
 }
 

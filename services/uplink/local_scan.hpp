@@ -1,7 +1,7 @@
 // One look at the directory for everything the local uplink watches: what is new since the last look.
 //
-// Runs on the worker; takes and gives values only. Method files are claimed by renaming them into methods/taken/, so
-// that of agent and hub, who see the same folder, exactly one gets each.
+// Runs on the worker; takes and gives values only. Method files are claimed by renaming them into
+// methods/taken/, so that of agent and hub, who see the same folder, exactly one gets each.
 #pragma once
 
 #include <map>
@@ -14,11 +14,11 @@
 namespace decklog::uplink {
 
 struct ScanInterest {
-  std::map<TwinKey, std::uint64_t> desired;               // with the revision delivered last
+  std::map<TwinKey, std::uint64_t> desired;                            // with the revision delivered last
   std::map<std::string, std::map<TwinKey, std::uint64_t>> identities;  // by device
   std::set<TwinKey> methods;
-  std::set<std::string> calls;                            // claimed files that are being answered now
-  std::map<std::string, std::set<std::string>> clouds;    // by device: files that are out
+  std::set<std::string> calls;                          // claimed files that are being answered now
+  std::map<std::string, std::set<std::string>> clouds;  // by device: files that are out
 };
 
 struct ScanFinds {

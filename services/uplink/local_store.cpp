@@ -14,9 +14,12 @@ namespace json = boost::json;
 
 const char* name_of(DocumentKind kind) {
   switch (kind) {
-    case DocumentKind::kDesired: return "desired";
-    case DocumentKind::kReported: return "reported";
-    case DocumentKind::kIdentity: return "identities";
+    case DocumentKind::kDesired:
+      return "desired";
+    case DocumentKind::kReported:
+      return "reported";
+    case DocumentKind::kIdentity:
+      return "identities";
   }
   return "unknown";
 }
@@ -26,7 +29,8 @@ struct Revision {
   std::string digest;  // of the document; empty = removed
 };
 
-// A revision file that is damaged counts as none; the document then begins a new, higher count by the file's time.
+// A revision file that is damaged counts as none; the document then begins a new, higher count by the file's
+// time.
 Result<Revision> read_revision(const std::string& path) {
   auto file = read_settled(path);
   if (!file && file.error().code == Errc::kNotFound) return Revision{};
@@ -44,14 +48,15 @@ Result<Revision> read_revision(const std::string& path) {
 
 Status write_revision(const std::string& path, const Revision& revision) {
   if (Status made = make_directories(path.substr(0, path.rfind('/'))); !made) return made;
-  return write_atomically(path, json::serialize(json::object{{"revision", revision.number}, {"digest", revision.digest}}));
+  return write_atomically(
+      path, json::serialize(json::object{{"revision", revision.number}, {"digest", revision.digest}}));
 }
 
 }  // namespace
 
 Status LocalStore::create() {
-  for (const char* part : {"/desired", "/reported", "/identities", "/telemetry", "/events", "/revisions", "/methods/in",
-                           "/methods/out", "/methods/taken", "/c2d"}) {
+  for (const char* part : {"/desired", "/reported", "/identities", "/telemetry", "/events", "/revisions",
+                           "/methods/in", "/methods/out", "/methods/taken", "/c2d"}) {
     if (Status made = make_directories(options_.directory + part); !made) return made;
   }
   return {};
@@ -116,7 +121,8 @@ Result<TwinValue> LocalStore::read_locked(DocumentKind kind, const TwinKey& key)
   return TwinValue{file ? std::move(file->text) : std::string(), revision->number};
 }
 
-Result<std::optional<TwinValue>> LocalStore::read_if_newer(DocumentKind kind, const TwinKey& key, std::uint64_t known) {
+Result<std::optional<TwinValue>> LocalStore::read_if_newer(DocumentKind kind, const TwinKey& key,
+                                                           std::uint64_t known) {
   const auto stamp = stamp_of(path(kind, key));
   const auto last = known_.find({kind, key});
   if (last != known_.end() && last->second.revision == known && last->second.present == stamp.has_value() &&
@@ -139,17 +145,19 @@ Result<std::uint64_t> LocalStore::write(DocumentKind kind, const TwinKey& key, c
   // A file somebody is just writing is about to be replaced by ours only when the caller does not care.
   if (!current && (current.error().code != Errc::kUnavailable || expected)) return current.error();
   if (expected) {
-    const bool same = *expected == 0 ? current->json.empty() : current->revision == *expected && !current->json.empty();
+    const bool same =
+        *expected == 0 ? current->json.empty() : current->revision == *expected && !current->json.empty();
     if (!same) {
-      return error(Errc::kConflict, "the revision moved: it is " + std::to_string(current->revision) + ", not " +
-                                        std::to_string(*expected));
+      return error(Errc::kConflict, "the revision moved: it is " + std::to_string(current->revision) +
+                                        ", not " + std::to_string(*expected));
     }
   }
   auto revision = read_revision(revision_path(kind, key));
   if (!revision) return revision.error();
   if (Status made = make_directories(folder(kind, key.device)); !made) return made.error();
   if (json.empty()) {
-    if (::unlink(path(kind, key).c_str()) != 0 && errno != ENOENT) return errno_error("remove", path(kind, key));
+    if (::unlink(path(kind, key).c_str()) != 0 && errno != ENOENT)
+      return errno_error("remove", path(kind, key));
   } else if (Status written = write_atomically(path(kind, key), json); !written) {
     return written.error();
   }
@@ -162,12 +170,14 @@ Result<std::uint64_t> LocalStore::write(DocumentKind kind, const TwinKey& key, c
 std::vector<TwinKey> LocalStore::keys(DocumentKind kind, const std::string& device) const {
   std::vector<std::string> names = list_files(folder(kind, device), ".json");
   const std::string revisions = revision_path(kind, {device, {}});
-  for (std::string& name : list_files(revisions.substr(0, revisions.rfind('/')), ".json")) names.push_back(std::move(name));
+  for (std::string& name : list_files(revisions.substr(0, revisions.rfind('/')), ".json"))
+    names.push_back(std::move(name));
   std::sort(names.begin(), names.end());
   names.erase(std::unique(names.begin(), names.end()), names.end());
   std::vector<TwinKey> out;
   for (const std::string& name : names) {
-    if (auto module = module_of(std::string_view(name).substr(0, name.size() - 5))) out.push_back({device, std::move(*module)});
+    if (auto module = module_of(std::string_view(name).substr(0, name.size() - 5)))
+      out.push_back({device, std::move(*module)});
   }
   return out;
 }
@@ -184,7 +194,8 @@ LocalStore::Line LocalStore::telemetry_line(const std::string& sender, const Tel
   json::array properties;
   for (const auto& [name, value] : message.properties) {
     // Pairs, as a name may come twice; text that is not UTF-8 has no place in JSON.
-    properties.push_back(json::array{valid_utf8(name) ? name : percent_encode(name), valid_utf8(value) ? value : percent_encode(value)});
+    properties.push_back(json::array{valid_utf8(name) ? name : percent_encode(name),
+                                     valid_utf8(value) ? value : percent_encode(value)});
   }
   line["properties"] = std::move(properties);
   if (valid_utf8(message.body)) {

@@ -1,8 +1,10 @@
-// The directory of the local uplink as documents and logs. Used by LocalUplink's worker and by the fleet's tools.
+// The directory of the local uplink as documents and logs. Used by LocalUplink's worker and by the fleet's
+// tools.
 //
-// Blocking; one thread at a time for each object, any number of processes (every change is made under `<dir>/.lock`).
-// Documents carry a revision that only grows, kept in `<dir>/revisions/`, so that it survives restarts, and so that
-// an edit by hand or a removal counts as a change. A log is a folder of JSON-lines files, synced once a batch.
+// Blocking; one thread at a time for each object, any number of processes (every change is made under
+// `<dir>/.lock`). Documents carry a revision that only grows, kept in `<dir>/revisions/`, so that it survives
+// restarts, and so that an edit by hand or a removal counts as a change. A log is a folder of JSON-lines
+// files, synced once a batch.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +35,9 @@ class LocalStore final {
 
   std::string folder(DocumentKind kind, std::string_view device) const;
   std::string path(DocumentKind kind, const TwinKey& key) const;
-  std::string methods(std::string_view part) const { return options_.directory + "/methods/" + std::string(part); }
+  std::string methods(std::string_view part) const {
+    return options_.directory + "/methods/" + std::string(part);
+  }
   std::string cloud(std::string_view device, std::string_view part) const;
   std::string telemetry(std::string_view device) const;
   std::string events(std::string_view device, std::string_view service) const;

@@ -1,8 +1,9 @@
-// How foreign threads (the uplink's worker, nats.c's own threads) reach the executor: they post here and return.
+// How foreign threads (the uplink's worker, nats.c's own threads) reach the executor: they post here and
+// return.
 //
-// Shared by both sides. Once closed (by the owner, on the executor's thread) nothing more is posted, so that the
-// executor may be destroyed right after its uplink; functions posted earlier must check for themselves that their
-// owner still lives (weak pointer). Thread-safe.
+// Shared by both sides. Once closed (by the owner, on the executor's thread) nothing more is posted, so that
+// the executor may be destroyed right after its uplink; functions posted earlier must check for themselves
+// that their owner still lives (weak pointer). Thread-safe.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>

@@ -37,7 +37,8 @@ Result<std::string> decode_marked(std::string_view text, char mark) {
     }
     const int high = i + 2 < text.size() ? hex_value(text[i + 1]) : -1;
     const int low = i + 2 < text.size() ? hex_value(text[i + 2]) : -1;
-    if (high < 0 || low < 0) return error(Errc::kMalformed, "not two hexadecimal digits after the escape mark");
+    if (high < 0 || low < 0)
+      return error(Errc::kMalformed, "not two hexadecimal digits after the escape mark");
     out += static_cast<char>(high * 16 + low);
     i += 2;
   }
@@ -76,7 +77,9 @@ std::string escape_token(std::string_view id) {
   return out;
 }
 
-Result<std::string> unescape_token(std::string_view token) { return decode_marked(token, '='); }
+Result<std::string> unescape_token(std::string_view token) {
+  return decode_marked(token, '=');
+}
 
 std::string module_token(std::string_view module) {
   if (module.empty()) return std::string(kDeviceToken);
@@ -123,7 +126,8 @@ std::string identity_subject(const TwinKey& key) {
 }
 
 Result<TwinKey> key_of_identity_subject(std::string_view subject) {
-  if (!subject.starts_with(kIdentitiesPrefix)) return error(Errc::kMalformed, "not a key of the identities bucket");
+  if (!subject.starts_with(kIdentitiesPrefix))
+    return error(Errc::kMalformed, "not a key of the identities bucket");
   const auto parts = split(subject.substr(kIdentitiesPrefix.size()));
   if (parts.size() > 2) return error(Errc::kMalformed, "not the key of an identity");
   return key_of(parts[0], parts.size() == 2 ? parts[1] : kDeviceToken);
@@ -139,14 +143,17 @@ std::string events_subject(std::string_view device, std::string_view service) {
   return "decklog.events." + escape_token(device) + '.' + escape_token(service);
 }
 
-std::string cloud_subject(std::string_view device) { return "decklog.c2d." + escape_token(device); }
+std::string cloud_subject(std::string_view device) {
+  return "decklog.c2d." + escape_token(device);
+}
 
 std::string method_filter(const TwinKey& key) {
   return "decklog.method." + escape_token(key.device) + '.' + module_token(key.module) + ".*";
 }
 
 std::string method_subject(const TwinKey& key, std::string_view method) {
-  return "decklog.method." + escape_token(key.device) + '.' + module_token(key.module) + '.' + escape_token(method);
+  return "decklog.method." + escape_token(key.device) + '.' + module_token(key.module) + '.' +
+         escape_token(method);
 }
 
 std::string telemetry_id(std::string_view sender, std::uint64_t epoch, std::uint64_t sequence) {
@@ -170,9 +177,13 @@ std::string percent_encode(std::string_view text) {
   return out;
 }
 
-Result<std::string> percent_decode(std::string_view text) { return decode_marked(text, '%'); }
+Result<std::string> percent_decode(std::string_view text) {
+  return decode_marked(text, '%');
+}
 
-std::string inbox_prefix(std::string_view device) { return "_INBOX." + escape_token(device); }
+std::string inbox_prefix(std::string_view device) {
+  return "_INBOX." + escape_token(device);
+}
 
 Permissions device_permissions(std::string_view device) {
   const std::string id = escape_token(device);

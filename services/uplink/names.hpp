@@ -1,8 +1,9 @@
 // Names of the fleet's objects: subjects, keys, file names, message ids. Pure.
 //
-// A token holds A-Z a-z 0-9 - _ as they are and every other byte as =XX; a leading underscore is escaped too, so that
-// the tokens with a meaning of their own (`_agent`, `_hub`, `_device`, `_`) can never be an id. Escaping is one to one:
-// two different ids never share a token. The same tokens are the file names of the local uplink.
+// A token holds A-Z a-z 0-9 - _ as they are and every other byte as =XX; a leading underscore is escaped too,
+// so that the tokens with a meaning of their own (`_agent`, `_hub`, `_device`, `_`) can never be an id.
+// Escaping is one to one: two different ids never share a token. The same tokens are the file names of the
+// local uplink.
 #pragma once
 
 #include <cstdint>
@@ -37,28 +38,30 @@ Result<std::string> module_of(std::string_view token);
 // kInvalidArgument for an empty or overlong device or module id.
 Status check_key(const TwinKey& key);
 
-std::string twin_subject(const TwinKey& key, TwinPart part);      // $KV.decklog_twins.<device>.<module>.desired
-std::string desired_filter(std::string_view device);              // every module's desired document of a device
+std::string twin_subject(const TwinKey& key, TwinPart part);  // $KV.decklog_twins.<device>.<module>.desired
+std::string desired_filter(std::string_view device);          // every module's desired document of a device
 Result<TwinKey> key_of_twin_subject(std::string_view subject);
-std::string identity_subject(const TwinKey& key);                 // the device's own record has no module token
+std::string identity_subject(const TwinKey& key);  // the device's own record has no module token
 Result<TwinKey> key_of_identity_subject(std::string_view subject);
 
 std::string telemetry_subject(const Telemetry& message);
 std::string events_subject(std::string_view device, std::string_view service);
 std::string cloud_subject(std::string_view device);
-std::string method_filter(const TwinKey& key);                    // decklog.method.<device>.<module>.*
+std::string method_filter(const TwinKey& key);  // decklog.method.<device>.<module>.*
 std::string method_subject(const TwinKey& key, std::string_view method);
 
 // <sender>/<epoch>/<sequence>: the edge device that sends, not the leaf it sends for; ids may hold any byte.
 std::string telemetry_id(std::string_view sender, std::uint64_t epoch, std::uint64_t sequence);
-// With the service, as agent and hub have a journal, hence an epoch, each: <sender>/<service>/<epoch>/<sequence>.
+// With the service, as agent and hub have a journal, hence an epoch, each:
+// <sender>/<service>/<epoch>/<sequence>.
 std::string event_id(std::string_view sender, const Uplink::MirroredEvent& event);
 
 // RFC 3986 percent encoding of one property name or value.
 std::string percent_encode(std::string_view text);
 Result<std::string> percent_decode(std::string_view text);
 
-// The subjects a device's credentials need, and no others: for nats-server accounts and `decklog fleet permissions`.
+// The subjects a device's credentials need, and no others: for nats-server accounts and `decklog fleet
+// permissions`.
 struct Permissions {
   std::vector<std::string> publish;
   std::vector<std::string> subscribe;

@@ -19,7 +19,8 @@ std::vector<std::pair<std::string, std::string>> properties_of(const NatsMessage
   return out;
 }
 
-void add_properties(NatsMessage& message, const std::vector<std::pair<std::string, std::string>>& properties) {
+void add_properties(NatsMessage& message,
+                    const std::vector<std::pair<std::string, std::string>>& properties) {
   for (const auto& [name, value] : properties) {
     message.headers.emplace_back(kPropertyHeader, percent_encode(name) + '=' + percent_encode(value));
   }
@@ -48,7 +49,8 @@ void NatsCloudInbox::restart() {
   expected_ = 0;
   const std::uint64_t attempt = ++attempt_;
   const std::weak_ptr<NatsCloudInbox> weak = weak_from_this();
-  deliver_to_ = wire_->private_subject("c" + std::to_string(reinterpret_cast<std::uintptr_t>(this)) + "x" + std::to_string(attempt));
+  deliver_to_ = wire_->private_subject("c" + std::to_string(reinterpret_cast<std::uintptr_t>(this)) + "x" +
+                                       std::to_string(attempt));
   subscription_ = wire_->subscribe(
       deliver_to_,
       [weak, attempt](NatsMessage message) {
@@ -119,9 +121,15 @@ bool NatsCloudInbox::settle(std::uint64_t tag, Settle how) {
   NatsMessage verdict;
   verdict.subject = found->second.ack_subject;
   switch (how) {
-    case Settle::kAccept: verdict.body = "+ACK"; break;
-    case Settle::kReject: verdict.body = "+TERM"; break;
-    case Settle::kRetry: verdict.body = "-NAK {\"delay\": " + std::to_string(kRetryDelay.count()) + "}"; break;
+    case Settle::kAccept:
+      verdict.body = "+ACK";
+      break;
+    case Settle::kReject:
+      verdict.body = "+TERM";
+      break;
+    case Settle::kRetry:
+      verdict.body = "-NAK {\"delay\": " + std::to_string(kRetryDelay.count()) + "}";
+      break;
   }
   unsettled_.erase(found);
   std::vector<NatsMessage> one;

@@ -1,7 +1,7 @@
 // Cloud-to-device messages of one device: a durable pull consumer, explicit acknowledgement.
 //
-// Owned by NatsUplink for one connection, on its executor. At most kMaxUnsettled messages are out at once; one that is
-// not settled within kAckWait, or whose connection ended, is delivered again by the server.
+// Owned by NatsUplink for one connection, on its executor. At most kMaxUnsettled messages are out at once;
+// one that is not settled within kAckWait, or whose connection ended, is delivered again by the server.
 #pragma once
 
 #include <functional>
@@ -19,7 +19,7 @@ class NatsCloudInbox final : public std::enable_shared_from_this<NatsCloudInbox>
  public:
   static constexpr int kMaxUnsettled = 16;
   static constexpr Duration kAckWait = std::chrono::seconds(60);
-  static constexpr Duration kRetryDelay = std::chrono::seconds(2);   // after Settle::kRetry
+  static constexpr Duration kRetryDelay = std::chrono::seconds(2);  // after Settle::kRetry
   static constexpr Duration kPullExpires = std::chrono::seconds(25);
 
   struct Events {

@@ -1,8 +1,11 @@
 #include "services/uplink/nats_connection.hpp"
 
 #include <nats/nats.h>
+#include <netdb.h>
 
 #include <atomic>
+#include <boost/url/parse.hpp>
+#include <boost/url/url_view.hpp>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -14,9 +17,9 @@ constexpr int kPendingMessagesMax = 65536;          // of one subscription, insi
 constexpr int kPendingBytesMax = 64 * 1024 * 1024;  // of one subscription, inside nats.c
 constexpr std::int64_t kPingIntervalMs = 30000;     // nats.c's own pings: a second line behind Uplink::ping
 
-// nats.c calls back with a bare pointer, possibly after the connection was destroyed. The pointer is a number in
-// this table; a number that is gone is a call that came too late. A slot is locked while its handler runs, so that
-// after remove() no handler runs.
+// nats.c calls back with a bare pointer, possibly after the connection was destroyed. The pointer is a number
+// in this table; a number that is gone is a call that came too late. A slot is locked while its handler runs,
+// so that after remove() no handler runs.
 struct Slot {
   std::mutex mutex;
   std::function<void(natsMsg*)> on_message;
@@ -61,7 +64,9 @@ class Slots {
   std::map<std::uint64_t, std::shared_ptr<Slot>> slots_;
 };
 
-void* closure_of(std::uint64_t id) { return reinterpret_cast<void*>(static_cast<std::uintptr_t>(id)); }
+void* closure_of(std::uint64_t id) {
+  return reinterpret_cast<void*>(static_cast<std::uintptr_t>(id));
+}
 
 void message_trampoline(natsConnection*, natsSubscription*, natsMsg* message, void* closure) {
   if (const auto slot = Slots::instance().find(closure)) {
@@ -94,32 +99,47 @@ LinkCause cause_of(natsStatus status, std::string_view text) {
     return LinkCause::kAuth;
   }
   switch (status) {
-    case NATS_CONNECTION_AUTH_FAILED: return LinkCause::kAuth;
-    case NATS_NOT_PERMITTED: return LinkCause::kPermission;
-    case NATS_SSL_ERROR: return LinkCause::kTls;
-    case NATS_TIMEOUT: return LinkCause::kTimeout;
-    case NATS_STALE_CONNECTION: return LinkCause::kPingMissed;
-    case NATS_PROTOCOL_ERROR: return LinkCause::kProtocol;
-    case NATS_CONNECTION_CLOSED: return LinkCause::kClosed;
-    case NATS_IO_ERROR: return LinkCause::kIo;
-    case NATS_SECURE_CONNECTION_WANTED: return LinkCause::kTls;
-    case NATS_SECURE_CONNECTION_REQUIRED: return LinkCause::kTls;
+    case NATS_CONNECTION_AUTH_FAILED:
+      return LinkCause::kAuth;
+    case NATS_NOT_PERMITTED:
+      return LinkCause::kPermission;
+    case NATS_SSL_ERROR:
+      return LinkCause::kTls;
+    case NATS_TIMEOUT:
+      return LinkCause::kTimeout;
+    case NATS_STALE_CONNECTION:
+      return LinkCause::kPingMissed;
+    case NATS_PROTOCOL_ERROR:
+      return LinkCause::kProtocol;
+    case NATS_CONNECTION_CLOSED:
+      return LinkCause::kClosed;
+    case NATS_IO_ERROR:
+      return LinkCause::kIo;
+    case NATS_SECURE_CONNECTION_WANTED:
+      return LinkCause::kTls;
+    case NATS_SECURE_CONNECTION_REQUIRED:
+      return LinkCause::kTls;
     case NATS_NO_SERVER:
-      return text.find("getaddrinfo") != text.npos || text.find("resolve") != text.npos ? LinkCause::kDns
-                                                                                      : LinkCause::kRefusedByHost;
-    default: return LinkCause::kIo;
+      return LinkCause::kRefusedByHost;
+    default:
+      return LinkCause::kIo;
   }
 }
 
 Error error_of(natsStatus status, std::string_view what) {
   std::string message = std::string(what) + ": " + natsStatus_GetText(status);
   switch (status) {
-    case NATS_TIMEOUT: return error(Errc::kTimeout, std::move(message));
-    case NATS_MAX_PAYLOAD: return error(Errc::kTooLarge, std::move(message));
-    case NATS_NOT_PERMITTED: return error(Errc::kPermissionDenied, std::move(message));
+    case NATS_TIMEOUT:
+      return error(Errc::kTimeout, std::move(message));
+    case NATS_MAX_PAYLOAD:
+      return error(Errc::kTooLarge, std::move(message));
+    case NATS_NOT_PERMITTED:
+      return error(Errc::kPermissionDenied, std::move(message));
     case NATS_INVALID_SUBJECT:
-    case NATS_INVALID_ARG: return error(Errc::kInvalidArgument, std::move(message));
-    default: return error(Errc::kUnavailable, std::move(message));
+    case NATS_INVALID_ARG:
+      return error(Errc::kInvalidArgument, std::move(message));
+    default:
+      return error(Errc::kUnavailable, std::move(message));
   }
 }
 
@@ -151,6 +171,20 @@ std::string subject_in(std::string_view text) {
   return close == text.npos ? std::string() : std::string(text.substr(open + 1, close - open - 1));
 }
 
+// nats.c says "no server" for a refused port and for an unknown name alike.
+bool no_name_resolves(const std::vector<std::string>& servers) {
+  for (const std::string& server : servers) {
+    const auto url = boost::urls::parse_uri(server);
+    if (!url) continue;
+    const std::string host = url->host_address();
+    addrinfo* found = nullptr;
+    if (::getaddrinfo(host.c_str(), nullptr, nullptr, &found) != 0) continue;
+    ::freeaddrinfo(found);
+    return false;
+  }
+  return true;
+}
+
 struct OptionsHolder {
   natsOptions* options = nullptr;
   OptionsHolder() = default;
@@ -177,7 +211,8 @@ natsStatus set_security(natsOptions* o, const NatsOptions& options) {
     s = natsOptions_LoadCATrustedCertificates(o, options.tls_ca_file.c_str());
   }
   if (s == NATS_OK && !options.tls_certificate_file.empty()) {
-    s = natsOptions_LoadCertificatesChain(o, options.tls_certificate_file.c_str(), options.tls_key_file.c_str());
+    s = natsOptions_LoadCertificatesChain(o, options.tls_certificate_file.c_str(),
+                                          options.tls_key_file.c_str());
   }
   if (s == NATS_OK && !options.tls_host_name.empty()) {
     s = natsOptions_SetExpectedHostname(o, options.tls_host_name.c_str());
@@ -270,7 +305,12 @@ NatsConnection::Opened NatsConnection::open(const NatsOptions& options, Events e
     const char* text = nats_GetLastError(nullptr);
     std::string detail = clean(text && *text ? text : natsStatus_GetText(s), options);
     Slots::instance().remove(state->slot);
-    return {nullptr, configured || s == NATS_SSL_ERROR ? cause_of(s, detail) : LinkCause::kIo, std::move(detail)};
+    LinkCause cause = configured || s == NATS_SSL_ERROR ? cause_of(s, detail) : LinkCause::kIo;
+    if (s == NATS_NO_SERVER && no_name_resolves(options.servers)) {
+      cause = LinkCause::kDns;
+      detail = "no configured server name can be resolved";
+    }
+    return {nullptr, cause, std::move(detail)};
   }
   return {std::shared_ptr<NatsConnection>(new NatsConnection(std::move(state))), LinkCause::kNone, {}};
 }
@@ -286,8 +326,9 @@ struct MessageHolder {
 };
 
 natsStatus build(MessageHolder& out, const NatsMessage& message) {
-  natsStatus s = natsMsg_Create(&out.message, message.subject.c_str(), message.reply.empty() ? nullptr : message.reply.c_str(),
-                                message.body.data(), static_cast<int>(message.body.size()));
+  natsStatus s = natsMsg_Create(&out.message, message.subject.c_str(),
+                                message.reply.empty() ? nullptr : message.reply.c_str(), message.body.data(),
+                                static_cast<int>(message.body.size()));
   for (const auto& [key, value] : message.headers) {
     if (s == NATS_OK) s = natsMsgHeader_Add(out.message, key.c_str(), value.c_str());
   }
@@ -309,7 +350,8 @@ Result<std::uint64_t> NatsConnection::subscribe(const std::string& subject, Hand
   slot->on_message = [handler = std::move(handler)](natsMsg* message) { handler(take(message)); };
   const std::uint64_t id = Slots::instance().add(std::move(slot));
   natsSubscription* handle = nullptr;
-  natsStatus s = natsConnection_Subscribe(&handle, state_->connection, subject.c_str(), message_trampoline, closure_of(id));
+  natsStatus s = natsConnection_Subscribe(&handle, state_->connection, subject.c_str(), message_trampoline,
+                                          closure_of(id));
   if (s == NATS_OK) s = natsSubscription_SetPendingLimits(handle, kPendingMessagesMax, kPendingBytesMax);
   if (s != NATS_OK) {
     natsSubscription_Destroy(handle);

@@ -1,10 +1,11 @@
 // One connection to a nats-server, as plain values: the only door to nats.c, whose header stays in the .cpp.
 //
-// Threads: open(), publish(), subscribe(), request(), flush() and close() may block until their deadline and are
-// called from a worker thread, one at a time. Handlers and events run on nats.c's threads: they post and return, and
-// never call back in. After close() returned none of them runs any more.
-// Reconnecting is switched off in nats.c: a connection that closes stays closed and says so once (on_closed).
-// Failure: Result; details never hold credentials. Limits: the server's max payload.
+// Threads: open(), publish(), subscribe(), request(), flush() and close() may block until their deadline and
+// are called from a worker thread, one at a time. Handlers and events run on nats.c's threads: they post and
+// return, and never call back in. After close() returned none of them runs any more. Reconnecting is switched
+// off in nats.c: a connection that closes stays closed and says so once (on_closed). Name resolution has the
+// resolver's own deadline on top. Failure: Result; details never hold credentials. Limits: the server's max
+// payload.
 #pragma once
 
 #include <cstdint>
@@ -23,25 +24,25 @@ namespace decklog::uplink {
 
 struct NatsOptions {
   std::vector<std::string> servers;  // "nats://host:4222", "tls://host:4222"
-  std::string device;                // whose uplink: subjects, message ids and reply subjects are made from it
-  std::string name = "decklog";      // shown by the server
+  std::string device;            // whose uplink: subjects, message ids and reply subjects are made from it
+  std::string name = "decklog";  // shown by the server
   // At most one kind of credentials.
   std::string user;
   std::string password;
   std::string token;
-  std::string credentials_file;      // .creds: JWT and NKey seed
-  std::string nkey;                  // public NKey, with nkey_seed_file
+  std::string credentials_file;  // .creds: JWT and NKey seed
+  std::string nkey;              // public NKey, with nkey_seed_file
   std::string nkey_seed_file;
   // Given CA or certificate, or a tls:// address, means TLS is demanded.
   std::string tls_ca_file;
   std::string tls_certificate_file;
   std::string tls_key_file;
-  std::string tls_host_name;         // expected in the certificate; empty = the host of the address
+  std::string tls_host_name;  // expected in the certificate; empty = the host of the address
   Duration connect_timeout = std::chrono::seconds(5);
   Duration request_timeout = std::chrono::seconds(5);
-  Duration write_timeout = std::chrono::seconds(5);   // a socket that takes nothing for so long is dead
-  Duration heartbeat = std::chrono::seconds(10);      // of watches, both sides; three missed = set up anew
-  Duration watch_retry = std::chrono::seconds(5);     // after a watch was refused
+  Duration write_timeout = std::chrono::seconds(5);  // a socket that takes nothing for so long is dead
+  Duration heartbeat = std::chrono::seconds(10);     // of watches, both sides; three missed = set up anew
+  Duration watch_retry = std::chrono::seconds(5);    // after a watch was refused
 };
 
 struct NatsMessage {

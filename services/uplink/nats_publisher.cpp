@@ -65,18 +65,21 @@ void NatsPublisher::pump() {
   }
   if (chunk.empty()) return;
   const std::size_t count = chunk.size();
-  wire_->send(std::move(chunk), [weak = weak_from_this(), base = base_, first, count](std::size_t index, Error reason) {
-    auto self = weak.lock();
-    if (!self || !self->active_ || self->base_ != base) return;
-    // The worker stops at the first failure: none of the rest of the chunk was sent.
-    for (std::size_t i = index; i < count && self->active_ && self->base_ == base; ++i) self->answer(first + i, reason);
-  });
+  wire_->send(std::move(chunk),
+              [weak = weak_from_this(), base = base_, first, count](std::size_t index, Error reason) {
+                auto self = weak.lock();
+                if (!self || !self->active_ || self->base_ != base) return;
+                // The worker stops at the first failure: none of the rest of the chunk was sent.
+                for (std::size_t i = index; i < count && self->active_ && self->base_ == base; ++i)
+                  self->answer(first + i, reason);
+              });
 }
 
 bool NatsPublisher::on_reply(std::uint64_t token, const NatsMessage& reply) {
   if (token < first_token_ || token - first_token_ > (std::uint64_t{1} << 62)) return false;
   // A late answer for a batch that already ended is of no use: its messages go again and are recognised.
-  if (active_ && token >= base_ && token - base_ < active_->sent) answer(token - base_, jetstream::parse_ack(reply));
+  if (active_ && token >= base_ && token - base_ < active_->sent)
+    answer(token - base_, jetstream::parse_ack(reply));
   return true;
 }
 
@@ -123,7 +126,8 @@ void NatsPublisher::finish() {
     if (auto self = weak.lock(); self && !self->active_) self->pump();
   });
   if (batch.front > 0) return batch.done(batch.front);
-  batch.done(batch.failure ? *batch.failure : error(Errc::kTimeout, "the fleet acknowledged nothing in time"));
+  batch.done(batch.failure ? *batch.failure
+                           : error(Errc::kTimeout, "the fleet acknowledged nothing in time"));
 }
 
 void NatsPublisher::detach(const Error& reason) {

@@ -1,8 +1,9 @@
 // Pipelined publishing into one stream: many messages on the way, acknowledgements counted from the front.
 //
-// Owned by NatsUplink, lives on its executor, one per stream. Batches run one after the other. A batch ends when all
-// are acknowledged, or, after the first failure, when what was on the way has been answered or its deadline passed.
-// Limits: kWindowMessages and kWindowBytes on the way, kMaxBatches waiting (more are refused with kUnavailable).
+// Owned by NatsUplink, lives on its executor, one per stream. Batches run one after the other. A batch ends
+// when all are acknowledged, or, after the first failure, when what was on the way has been answered or its
+// deadline passed. Limits: kWindowMessages and kWindowBytes on the way, kMaxBatches waiting (more are refused
+// with kUnavailable).
 #pragma once
 
 #include <boost/asio/steady_timer.hpp>
@@ -43,7 +44,7 @@ class NatsPublisher final : public std::enable_shared_from_this<NatsPublisher> {
 
  private:
   struct Batch {
-    std::vector<NatsMessage> messages;   // emptied as they are sent
+    std::vector<NatsMessage> messages;  // emptied as they are sent
     std::vector<std::string> subjects;
     std::vector<std::size_t> sizes;
     std::vector<bool> answered;
@@ -51,8 +52,8 @@ class NatsPublisher final : public std::enable_shared_from_this<NatsPublisher> {
     std::size_t sent = 0;
     std::size_t outstanding = 0;
     std::size_t outstanding_bytes = 0;
-    std::size_t front = 0;               // acknowledged without a gap
-    std::optional<Error> failure;        // the first
+    std::size_t front = 0;         // acknowledged without a gap
+    std::optional<Error> failure;  // the first
     Callback<std::size_t> done;
   };
 

@@ -17,7 +17,8 @@ NatsSession::NatsSession(boost::asio::any_io_executor executor, NatsOptions opti
       options_(std::move(options)),
       mailbox_(std::make_shared<Mailbox>(executor)),
       timer_(executor),
-      telemetry_(std::make_shared<NatsPublisher>(executor, mailbox_, options_.request_timeout, kTelemetryTokens)),
+      telemetry_(
+          std::make_shared<NatsPublisher>(executor, mailbox_, options_.request_timeout, kTelemetryTokens)),
       events_(std::make_shared<NatsPublisher>(executor, mailbox_, options_.request_timeout, kEventTokens)) {}
 
 NatsSession::~NatsSession() = default;
@@ -54,7 +55,8 @@ void NatsSession::connect() {
     self->telemetry_->on_denied(subject, detail);
     self->events_->on_denied(subject, detail);
     for (const TwinKey& key : std::set<TwinKey>(self->methods_)) {
-      if (method_filter(key) == subject) self->watch_failed(subject, error(Errc::kPermissionDenied, detail, subject));
+      if (method_filter(key) == subject)
+        self->watch_failed(subject, error(Errc::kPermissionDenied, detail, subject));
     }
   };
   wire_->open(std::move(events));
@@ -64,12 +66,14 @@ void NatsSession::ready() {
   subscribing_ = true;
   for (const TwinKey& key : methods_) start_methods(key);
   // Connected is said when the subscriptions before it are known to the server: a method called then arrives.
-  wire_->ping(options_.connect_timeout, [weak = weak_from_this(), wire = std::weak_ptr(wire_)](Result<void> answer) {
-    auto self = weak.lock();
-    if (!self || !self->wire_ || wire.lock() != self->wire_) return;
-    if (!answer) return self->ended(LinkChange::kFailed, LinkCause::kTimeout, answer.error().message);
-    self->announce();
-  });
+  wire_->ping(options_.connect_timeout,
+              [weak = weak_from_this(), wire = std::weak_ptr(wire_)](Result<void> answer) {
+                auto self = weak.lock();
+                if (!self || !self->wire_ || wire.lock() != self->wire_) return;
+                if (!answer)
+                  return self->ended(LinkChange::kFailed, LinkCause::kTimeout, answer.error().message);
+                self->announce();
+              });
 }
 
 void NatsSession::announce() {
@@ -88,7 +92,8 @@ void NatsSession::ended(LinkChange change, LinkCause cause, const std::string& d
   const bool was_connected = connected_;
   drop_session(error(Errc::kUnavailable, "the link is gone: " + detail));
   const bool refused = cause == LinkCause::kAuth || cause == LinkCause::kPermission;
-  if (!was_connected && change == LinkChange::kLost) change = refused ? LinkChange::kRefused : LinkChange::kFailed;
+  if (!was_connected && change == LinkChange::kLost)
+    change = refused ? LinkChange::kRefused : LinkChange::kFailed;
   if (listener.on_link) listener.on_link({change, cause, detail});
 }
 

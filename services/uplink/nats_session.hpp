@@ -1,5 +1,6 @@
-// The NATS uplink's state on its executor: what is watched and accepted over all connections, and the parts that live
-// for one connection. Private to nats_session*.cpp and nats_uplink.cpp. See uplink.hpp for thread and failure.
+// The NATS uplink's state on its executor: what is watched and accepted over all connections, and the parts
+// that live for one connection. Private to nats_session*.cpp and nats_uplink.cpp. See uplink.hpp for thread
+// and failure.
 #pragma once
 
 #include <map>
@@ -74,6 +75,7 @@ class NatsSession final : public std::enable_shared_from_this<NatsSession> {
   void method_arrived(const TwinKey& key, NatsMessage message);
   void reply_to(const std::string& reply, const MethodAnswer& answer);
   void watch_failed(const std::string& what, const Error& reason);
+  void get_last(const std::string& stream, const std::string& subject, Callback<jetstream::Entry> done);
   void put(NatsMessage message, bool retry_over_marker, Callback<std::uint64_t> done);
   void tick();
 

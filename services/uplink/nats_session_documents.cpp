@@ -15,22 +15,45 @@ void refuse(const std::shared_ptr<Mailbox>& mailbox, Callback<T> done, Error rea
 
 }  // namespace
 
-void NatsSession::get_twin(const TwinKey& key, TwinPart part, Callback<TwinValue> done) {
-  if (const Status valid = check_key(key); !valid) return refuse(mailbox_, std::move(done), valid.error());
-  if (unavailable(done)) return;
-  wire_->request(jetstream::get_last(kTwinsStream, twin_subject(key, part)), options_.request_timeout,
-                 [done = std::move(done)](Result<NatsMessage> answer) {
-                   if (!answer) return done(answer.error());
-                   auto entry = jetstream::parse_entry(*answer);
-                   if (!entry) return done(entry.error());
-                   // A deleted document does not exist; its marker's revision is put()'s own business.
-                   if (entry->json.empty()) return done(TwinValue{});
-                   done(TwinValue{std::move(entry->json), entry->revision});
+// A direct read of a bucket that is not there gets no answer at all. What the silence means is asked through
+// something a device may also do with its own keys only: a consumer, which the server drops again by itself.
+void NatsSession::get_last(const std::string& stream, const std::string& subject,
+                           Callback<jetstream::Entry> done) {
+  const std::weak_ptr<NatsSession> weak = weak_from_this();
+  wire_->request(jetstream::get_last(stream, subject), options_.request_timeout,
+                 [weak, stream, subject, done = std::move(done)](Result<NatsMessage> answer) mutable {
+                   if (answer) return done(jetstream::parse_entry(*answer));
+                   auto self = weak.lock();
+                   const Error reason = answer.error();
+                   if (!self || !self->wire_ || reason.code != Errc::kTimeout) return done(reason);
+                   jetstream::Consumer probe;
+                   probe.stream = stream;
+                   probe.name = "probe_" + escape_token(self->options_.device);
+                   probe.filter = subject;
+                   probe.explicit_ack = true;
+                   self->wire_->request(
+                       jetstream::create_consumer(probe), self->options_.request_timeout,
+                       [done = std::move(done), reason](Result<NatsMessage> found) {
+                         const Status exists = found ? jetstream::check(*found) : Status(reason);
+                         const bool missing = !exists && exists.error().code == Errc::kNotFound;
+                         done(missing ? exists.error() : reason);
+                       });
                  });
 }
 
-void NatsSession::put_reported(const TwinKey& key, const std::string& json, std::optional<std::uint64_t> expected,
-                               Callback<std::uint64_t> done) {
+void NatsSession::get_twin(const TwinKey& key, TwinPart part, Callback<TwinValue> done) {
+  if (const Status valid = check_key(key); !valid) return refuse(mailbox_, std::move(done), valid.error());
+  if (unavailable(done)) return;
+  get_last(kTwinsStream, twin_subject(key, part), [done = std::move(done)](Result<jetstream::Entry> entry) {
+    if (!entry) return done(entry.error());
+    // A deleted document does not exist; its marker's revision is put()'s own business.
+    if (entry->json.empty()) return done(TwinValue{});
+    done(TwinValue{std::move(entry->json), entry->revision});
+  });
+}
+
+void NatsSession::put_reported(const TwinKey& key, const std::string& json,
+                               std::optional<std::uint64_t> expected, Callback<std::uint64_t> done) {
   if (const Status valid = check_key(key); !valid) return refuse(mailbox_, std::move(done), valid.error());
   if (unavailable(done)) return;
   NatsMessage message;
@@ -42,40 +65,42 @@ void NatsSession::put_reported(const TwinKey& key, const std::string& json, std:
 
 void NatsSession::put(NatsMessage message, bool retry_over_marker, Callback<std::uint64_t> done) {
   const std::weak_ptr<NatsSession> weak = weak_from_this();
-  wire_->request(message, options_.request_timeout,
-                 [weak, message, retry_over_marker, done = std::move(done)](Result<NatsMessage> answer) mutable {
-                   if (!answer) return done(answer.error());
-                   const auto ack = jetstream::parse_ack(*answer);
-                   if (ack) return done(ack->sequence);
-                   auto self = weak.lock();
-                   if (ack.error().code != Errc::kConflict || !retry_over_marker || !self || !self->wire_) {
-                     return done(ack.error());
-                   }
-                   // "Must not exist" also holds for a deleted document, whose marker has a revision of its own.
-                   self->wire_->request(
-                       jetstream::get_last(kTwinsStream, message.subject), self->options_.request_timeout,
-                       [weak, message, done = std::move(done), conflict = ack.error()](Result<NatsMessage> last) mutable {
-                         auto again = weak.lock();
-                         const auto entry = last ? jetstream::parse_entry(*last) : Result<jetstream::Entry>(last.error());
-                         if (!again || !again->wire_ || !entry || !entry->json.empty()) return done(conflict);
-                         message.headers.clear();
-                         message.headers.emplace_back(kExpectedRevision, std::to_string(entry->revision));
-                         again->put(std::move(message), false, std::move(done));
-                       });
-                 });
+  wire_->request(
+      message, options_.request_timeout,
+      [weak, message, retry_over_marker, done = std::move(done)](Result<NatsMessage> answer) mutable {
+        if (!answer) return done(answer.error());
+        const auto ack = jetstream::parse_ack(*answer);
+        if (ack) return done(ack->sequence);
+        auto self = weak.lock();
+        if (ack.error().code != Errc::kConflict || !retry_over_marker || !self || !self->wire_) {
+          return done(ack.error());
+        }
+        // "Must not exist" also holds for a deleted document, whose marker has a revision of its own.
+        self->wire_->request(
+            jetstream::get_last(kTwinsStream, message.subject), self->options_.request_timeout,
+            [weak, message, done = std::move(done),
+             conflict = ack.error()](Result<NatsMessage> last) mutable {
+              auto again = weak.lock();
+              const auto entry =
+                  last ? jetstream::parse_entry(*last) : Result<jetstream::Entry>(last.error());
+              if (!again || !again->wire_ || !entry || !entry->json.empty()) return done(conflict);
+              message.headers.clear();
+              message.headers.emplace_back(kExpectedRevision, std::to_string(entry->revision));
+              again->put(std::move(message), false, std::move(done));
+            });
+      });
 }
 
 void NatsSession::get_identity(const TwinKey& key, Callback<std::string> done) {
   if (const Status valid = check_key(key); !valid) return refuse(mailbox_, std::move(done), valid.error());
   if (unavailable(done)) return;
-  wire_->request(jetstream::get_last(kIdentitiesStream, identity_subject(key)), options_.request_timeout,
-                 [done = std::move(done)](Result<NatsMessage> answer) {
-                   if (!answer) return done(answer.error());
-                   auto entry = jetstream::parse_entry(*answer);
-                   if (!entry) return done(entry.error());
-                   if (entry->json.empty()) return done(error(Errc::kNotFound, "the fleet does not know this identity"));
-                   done(std::move(entry->json));
-                 });
+  get_last(kIdentitiesStream, identity_subject(key),
+           [done = std::move(done)](Result<jetstream::Entry> entry) {
+             if (!entry) return done(entry.error());
+             if (entry->json.empty())
+               return done(error(Errc::kNotFound, "the fleet does not know this identity"));
+             done(std::move(entry->json));
+           });
 }
 
 void NatsSession::publish(std::vector<Telemetry> batch, Callback<std::size_t> done) {
@@ -120,7 +145,8 @@ void NatsSession::checkpoint(Callback<std::string> done) {
                      self->regressions_ = 0;
                      self->telemetry_->forget_acknowledged();
                    } else if (info->last_sequence < self->telemetry_->last_acknowledged()) {
-                     // Same stream, shorter than what it acknowledged: its server lost what it had not synced.
+                     // Same stream, shorter than what it acknowledged: its server lost what it had not
+                     // synced.
                      ++self->regressions_;
                      self->telemetry_->forget_acknowledged();
                    }

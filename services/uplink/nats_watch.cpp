@@ -3,7 +3,10 @@
 namespace decklog::uplink {
 
 NatsWatch::NatsWatch(std::shared_ptr<NatsWire> wire, std::string stream, std::string filter, Events events)
-    : wire_(std::move(wire)), stream_(std::move(stream)), filter_(std::move(filter)), events_(std::move(events)) {}
+    : wire_(std::move(wire)),
+      stream_(std::move(stream)),
+      filter_(std::move(filter)),
+      events_(std::move(events)) {}
 
 void NatsWatch::start() {
   running_ = true;
@@ -28,10 +31,12 @@ void NatsWatch::restart() {
   consumer.stream = stream_;
   consumer.filter = filter_;
   // The reply space of this connection is random; so is the name made from the subscription's place in it.
-  const std::string private_name = "w" + std::to_string(reinterpret_cast<std::uintptr_t>(this)) + "x" + std::to_string(attempt);
+  const std::string private_name =
+      "w" + std::to_string(reinterpret_cast<std::uintptr_t>(this)) + "x" + std::to_string(attempt);
   consumer.deliver_to = wire_->private_subject(private_name);
   std::string name = consumer.deliver_to;
-  std::replace_if(name.begin(), name.end(), [](char c) { return c == '.' || c == '='; }, '_');
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return c == '.' || c == '='; }, '_');
   consumer.name = name;
   consumer.last_per_subject = true;
   consumer.heartbeat = wire_->options().heartbeat;

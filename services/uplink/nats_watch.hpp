@@ -1,8 +1,9 @@
 // The newest value of every key below a filter of a KV bucket, and every change after it.
 //
-// Owned by NatsUplink for one connection, on its executor. A push consumer of our own making: a gap in its sequence,
-// or three missed heartbeats (the bucket was deleted or made anew), and it is set up again, which delivers every
-// newest value again. A refusal is said once per connection and per change of its error, and retried.
+// Owned by NatsUplink for one connection, on its executor. A push consumer of our own making: a gap in its
+// sequence, or three missed heartbeats (the bucket was deleted or made anew), and it is set up again, which
+// delivers every newest value again. A refusal is said once per connection and per change of its error, and
+// retried.
 #pragma once
 
 #include <functional>

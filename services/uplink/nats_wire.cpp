@@ -56,7 +56,8 @@ void NatsWire::open(Events events) {
   };
   if (!worker_.run(std::move(job))) {
     mailbox_->post([weak] {
-      if (auto self = weak.lock()) self->end(LinkChange::kFailed, LinkCause::kIo, "the worker's queue is full");
+      if (auto self = weak.lock())
+        self->end(LinkChange::kFailed, LinkCause::kIo, "the worker's queue is full");
     });
   }
 }
@@ -77,7 +78,8 @@ void NatsWire::opened(NatsConnection::Opened result) {
     if (code == Errc::kPermissionDenied) {
       return self->end(LinkChange::kRefused, LinkCause::kPermission, answer.error().message);
     }
-    self->end(LinkChange::kFailed, code == Errc::kTimeout ? LinkCause::kTimeout : LinkCause::kClosed, answer.error().message);
+    self->end(LinkChange::kFailed, code == Errc::kTimeout ? LinkCause::kTimeout : LinkCause::kClosed,
+              answer.error().message);
   });
 }
 
@@ -110,8 +112,9 @@ void NatsWire::fail_pending(const Error& reason) {
 
 void NatsWire::request(NatsMessage message, Duration timeout, Callback<NatsMessage> done) {
   if (ended_ || !connection_ || requests_.size() >= kMaxRequests) {
-    const Error reason = ended_ || !connection_ ? error(Errc::kUnavailable, "not connected")
-                                                : error(Errc::kUnavailable, "too many requests are in flight");
+    const Error reason = ended_ || !connection_
+                             ? error(Errc::kUnavailable, "not connected")
+                             : error(Errc::kUnavailable, "too many requests are in flight");
     mailbox_->post([done = std::move(done), reason] { done(reason); });
     return;
   }
@@ -151,14 +154,18 @@ void NatsWire::send(std::vector<NatsMessage> messages, std::function<void(std::s
   }
 }
 
-std::string NatsWire::publish_reply_subject(std::uint64_t token) const { return inbox_ + ".r.P" + std::to_string(token); }
+std::string NatsWire::publish_reply_subject(std::uint64_t token) const {
+  return inbox_ + ".r.P" + std::to_string(token);
+}
 
-std::uint64_t NatsWire::subscribe(const std::string& subject, Handler handler, std::function<void(Error)> failed) {
+std::uint64_t NatsWire::subscribe(const std::string& subject, Handler handler,
+                                  std::function<void(Error)> failed) {
   const std::uint64_t handle = ++last_token_;
   auto id = std::make_shared<std::uint64_t>(0);
   subscriptions_[handle] = {std::move(handler), id};
   if (!connection_) return handle;
-  auto job = [connection = connection_, mailbox = mailbox_, subject, id, failed, arrived = inbound_handler(handle)] {
+  auto job = [connection = connection_, mailbox = mailbox_, subject, id, failed,
+              arrived = inbound_handler(handle)] {
     auto result = connection->subscribe(subject, arrived);
     if (result) {
       *id = *result;
@@ -182,15 +189,16 @@ void NatsWire::unsubscribe(std::uint64_t handle) {
 }
 
 NatsConnection::Handler NatsWire::inbound_handler(std::uint64_t subscription) {
-  return [weak = weak_from_this(), mailbox = mailbox_, inbound = inbound_, subscription](NatsMessage message) {
-    const std::lock_guard lock(inbound->mutex);
-    inbound->bytes += message.body.size() + message.subject.size() + 256;
-    inbound->items.push_back({subscription, std::move(message)});
-    if (std::exchange(inbound->posted, true)) return;
-    mailbox->post([weak] {
-      if (auto self = weak.lock()) self->drain_inbound();
-    });
-  };
+  return
+      [weak = weak_from_this(), mailbox = mailbox_, inbound = inbound_, subscription](NatsMessage message) {
+        const std::lock_guard lock(inbound->mutex);
+        inbound->bytes += message.body.size() + message.subject.size() + 256;
+        inbound->items.push_back({subscription, std::move(message)});
+        if (std::exchange(inbound->posted, true)) return;
+        mailbox->post([weak] {
+          if (auto self = weak.lock()) self->drain_inbound();
+        });
+      };
 }
 
 void NatsWire::drain_inbound() {
@@ -247,7 +255,8 @@ void NatsWire::denied(const std::string& subject, const std::string& detail) {
   for (const auto& [token, request] : requests_) {
     if (inbox || request.subject == subject) tokens.push_back(token);
   }
-  for (const std::uint64_t token : tokens) finish_request(token, error(Errc::kPermissionDenied, detail, subject));
+  for (const std::uint64_t token : tokens)
+    finish_request(token, error(Errc::kPermissionDenied, detail, subject));
   if (!ended_) events_.on_denied(subject, detail);
 }
 

@@ -1,8 +1,10 @@
-// One session of the NATS uplink on its executor: requests with deadlines, batches, subscriptions. Nothing here blocks.
+// One session of the NATS uplink on its executor: requests with deadlines, batches, subscriptions. Nothing
+// here blocks.
 //
-// Owned by NatsUplink for as long as the connection lives; every handler runs on the executor and none after the wire
-// was closed, except that close() fails what is pending (posted, never inline). All replies come in over one
-// subscription below the device's own inbox prefix; the last token of the subject says whose they are.
+// Owned by NatsUplink for as long as the connection lives; every handler runs on the executor and none after
+// the wire was closed, except that close() fails what is pending (posted, never inline). All replies come in
+// over one subscription below the device's own inbox prefix; the last token of the subject says whose they
+// are.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -26,17 +28,19 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 
 class NatsWire final : public std::enable_shared_from_this<NatsWire> {
  public:
-  static constexpr std::size_t kMaxRequests = 16384;                   // in flight; more are refused
-  static constexpr std::size_t kMaxInboundBytes = 64 * 1024 * 1024;    // waiting for a slow executor; then the link is cut
+  static constexpr std::size_t kMaxRequests = 16384;  // in flight; more are refused
+  static constexpr std::size_t kMaxInboundBytes =
+      64 * 1024 * 1024;  // waiting for a slow executor; then the link is cut
 
   struct Events {
-    std::function<void()> on_ready;                                              // connected and the round trip works
-    std::function<void(LinkChange, LinkCause, const std::string&)> on_end;       // once, ends the wire
+    std::function<void()> on_ready;  // connected and the round trip works
+    std::function<void(LinkChange, LinkCause, const std::string&)> on_end;  // once, ends the wire
     std::function<void(std::uint64_t token, NatsMessage)> on_publish_reply;
     std::function<void(const std::string& subject, const std::string& detail)> on_denied;
   };
 
-  NatsWire(boost::asio::any_io_executor executor, std::shared_ptr<Mailbox> mailbox, Worker& worker, NatsOptions options);
+  NatsWire(boost::asio::any_io_executor executor, std::shared_ptr<Mailbox> mailbox, Worker& worker,
+           NatsOptions options);
 
   void open(Events events);
   // Fails everything pending; the socket is closed by the worker.

@@ -1,7 +1,7 @@
 #include "services/uplink/worker.hpp"
 
-#include <csignal>
 #include <pthread.h>
+#include <csignal>
 
 namespace decklog::uplink {
 

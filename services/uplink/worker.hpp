@@ -1,7 +1,7 @@
 // One thread that does an uplink's blocking work in order: a connect, socket writes, file writes and syncs.
 //
-// Owned by one uplink. The destructor drops what is still queued and waits for the job that runs; each job has its
-// own deadline, so that wait is bounded by it.
+// Owned by one uplink. The destructor drops what is still queued and waits for the job that runs; each job
+// has its own deadline, so that wait is bounded by it.
 #pragma once
 
 #include <condition_variable>

@@ -103,27 +103,31 @@ void make_tls_files(const std::string& directory) {
   };
   std::ofstream(file("san.cnf")) << "subjectAltName=DNS:localhost,IP:127.0.0.1\n";
   for (const char* ca : {"ca", "other-ca"}) {
-    need({"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-          "-subj", std::string("/CN=") + ca, "-keyout", file(std::string(ca) + "-key.pem"), "-out",
-          file(std::string(ca) + ".pem")});
+    need({"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+          "-days", "2", "-subj", std::string("/CN=") + ca, "-keyout", file(std::string(ca) + "-key.pem"),
+          "-out", file(std::string(ca) + ".pem")});
   }
   for (const char* name : {"server", "client"}) {
     const std::string base = file(name);
     need({"openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj",
           std::string("/CN=") + name, "-keyout", base + "-key.pem", "-out", base + ".csr"});
-    need({"openssl", "x509", "-req", "-in", base + ".csr", "-CA", file("ca.pem"), "-CAkey", file("ca-key.pem"),
-          "-CAcreateserial", "-days", "2", "-extfile", file("san.cnf"), "-out", base + ".pem"});
+    need({"openssl", "x509", "-req", "-in", base + ".csr", "-CA", file("ca.pem"), "-CAkey",
+          file("ca-key.pem"), "-CAcreateserial", "-days", "2", "-extfile", file("san.cnf"), "-out",
+          base + ".pem"});
   }
 }
 
 NatsServer::NatsServer(std::string extra) : extra_(std::move(extra)), port_(free_port()) {}
 
-NatsServer::~NatsServer() { kill(); }
+NatsServer::~NatsServer() {
+  kill();
+}
 
 void NatsServer::start() {
   const std::string config = directory() + "/server.conf";
   std::ofstream(config) << "listen: \"127.0.0.1:" << port_ << "\"\n"
-                        << "jetstream { store_dir: \"" << directory() << "/store\", max_mem: 64MB, max_file: 8GB }\n"
+                        << "jetstream { store_dir: \"" << directory()
+                        << "/store\", max_mem: 64MB, max_file: 8GB }\n"
                         << extra_ << "\n";
   const std::string log = directory() + "/server.log";
   pid_ = spawn({"nats-server", "-c", config}, log);
@@ -150,7 +154,11 @@ void NatsServer::kill() {
   pid_ = -1;
 }
 
-void NatsServer::stop_responding() { ::kill(pid_, SIGSTOP); }
-void NatsServer::respond_again() { ::kill(pid_, SIGCONT); }
+void NatsServer::stop_responding() {
+  ::kill(pid_, SIGSTOP);
+}
+void NatsServer::respond_again() {
+  ::kill(pid_, SIGCONT);
+}
 
 }  // namespace decklog::test

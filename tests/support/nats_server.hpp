@@ -1,7 +1,8 @@
-// A real nats-server with JetStream in a directory of its own, on a free loopback port. Ended with the object.
+// A real nats-server with JetStream in a directory of its own, on a free loopback port. Ended with the
+// object.
 //
-// start() waits until it accepts; kill() is SIGKILL; start() again keeps port and store. stop_responding() is SIGSTOP:
-// connections stay open and nothing answers, as when packets are dropped.
+// start() waits until it accepts; kill() is SIGKILL; start() again keeps port and store. stop_responding() is
+// SIGSTOP: connections stay open and nothing answers, as when packets are dropped.
 #pragma once
 
 #include <sys/types.h>
@@ -28,7 +29,8 @@ class TempDir {
 // Runs argv to its end; false when it did not exit with 0.
 bool run_program(const std::vector<std::string>& argv);
 
-// ca.pem, server.pem/-key.pem (for localhost and 127.0.0.1), client.pem/-key.pem, other-ca.pem (signed nothing).
+// ca.pem, server.pem/-key.pem (for localhost and 127.0.0.1), client.pem/-key.pem, other-ca.pem (signed
+// nothing).
 void make_tls_files(const std::string& directory);
 
 class NatsServer {

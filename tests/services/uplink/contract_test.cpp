@@ -17,8 +17,10 @@ class UplinkContract : public testing::TestWithParam<std::string> {
   static Result<std::size_t> publish(Observer& seen, std::vector<Telemetry> batch) {
     return seen.ask<std::size_t>([&](auto done) { seen.uplink->publish(std::move(batch), done); });
   }
-  static Result<std::uint64_t> report(Observer& seen, const std::string& json, std::optional<std::uint64_t> expected) {
-    return seen.ask<std::uint64_t>([&](auto done) { seen.uplink->put_reported(kAgent, json, expected, done); });
+  static Result<std::uint64_t> report(Observer& seen, const std::string& json,
+                                      std::optional<std::uint64_t> expected) {
+    return seen.ask<std::uint64_t>(
+        [&](auto done) { seen.uplink->put_reported(kAgent, json, expected, done); });
   }
 };
 
@@ -104,7 +106,9 @@ TEST_P(UplinkContract, ReportedIsComparedAndSet) {
   ASSERT_TRUE(there);
   EXPECT_EQ(there->json, R"({"a":4})");
   EXPECT_EQ(there->revision, *forced);
-  const auto wrong = seen.ask<std::uint64_t>([&](auto done) { seen.uplink->put_reported({"", "x"}, "{}", 0, done); });
+  const auto wrong = seen.ask<std::uint64_t>([&](auto done) {
+    seen.uplink->put_reported({"", "x"}, "{}", 0, done);
+  });
   ASSERT_FALSE(wrong);
   EXPECT_EQ(wrong.error().code, Errc::kInvalidArgument);
   EXPECT_TRUE(seen.in_callback_ok);
@@ -149,12 +153,14 @@ TEST_P(UplinkContract, CutInTheMiddleLosesAndRepeatsNothing) {
   bool cut = false;
   while (acked < kCount) {
     std::optional<Result<std::size_t>> result;
-    seen.uplink->publish({all.begin() + static_cast<long>(acked), all.end()}, [&](Result<std::size_t> r) { result = r; });
+    seen.uplink->publish({all.begin() + static_cast<long>(acked), all.end()},
+                         [&](Result<std::size_t> r) { result = r; });
     if (!cut) {
       seen.io->run_one_for(std::chrono::milliseconds(20));
       cut = true;
       rig->cut();
-      ASSERT_TRUE(seen.wait([&] { return seen.links.back().change == LinkChange::kLost && result.has_value(); }));
+      ASSERT_TRUE(
+          seen.wait([&] { return seen.links.back().change == LinkChange::kLost && result.has_value(); }));
       if (*result) acked += **result;
       EXPECT_NE(seen.connect().change, LinkChange::kConnected);
       rig->restore();
@@ -192,7 +198,8 @@ TEST_P(UplinkContract, MirroredEventsOfBothServicesStayApart) {
   const auto mirror = [&](std::vector<Uplink::MirroredEvent> events) {
     return seen.ask<std::size_t>([&](auto done) { seen.uplink->mirror(std::move(events), done); });
   };
-  const auto acked = mirror({{1, 1, "agent", R"({"id":"1"})"}, {1, 1, "hub", R"({"id":"1"})"}, {1, 2, "agent", "{}"}});
+  const auto acked =
+      mirror({{1, 1, "agent", R"({"id":"1"})"}, {1, 1, "hub", R"({"id":"1"})"}, {1, 2, "agent", "{}"}});
   ASSERT_TRUE(acked) << describe(acked.error());
   EXPECT_EQ(*acked, 3u);
 }
@@ -223,7 +230,9 @@ TEST_P(UplinkContract, MethodsGoThereAndBack) {
   seen.uplink->accept_methods(kAgent);
   ASSERT_EQ(seen.connect().change, LinkChange::kConnected);
   std::optional<Result<MethodAnswer>> answer;
-  std::thread caller([&] { answer = rig->fleet().call(kAgent, "Restart.Module", R"({"id":"a"})", std::chrono::seconds(10)); });
+  std::thread caller([&] {
+    answer = rig->fleet().call(kAgent, "Restart.Module", R"({"id":"a"})", std::chrono::seconds(10));
+  });
   const bool came = seen.wait([&] { return seen.calls.size() == 1; });
   if (came) seen.uplink->answer_method(seen.calls[0].call_tag, {202, R"({"done":true})"});
   bool joined = false;
@@ -331,7 +340,8 @@ TEST_P(UplinkContract, ListenerMayDestroyTheUplink) {
   EXPECT_EQ(seen.uplink, nullptr);
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, UplinkContract, testing::Values("local", "nats"), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Kinds, UplinkContract, testing::Values("local", "nats"),
+                         [](const auto& info) { return info.param; });
 
 }  // namespace
 }  // namespace decklog::uplink

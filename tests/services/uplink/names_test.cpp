@@ -8,8 +8,9 @@ namespace {
 TEST(Names, EscapingIsOneToOneAndSafe) {
   std::string all;
   for (int c = 0; c < 256; ++c) all += static_cast<char>(c);
-  for (const std::string& id : {std::string("edge-1"), std::string("a.b"), std::string("a=2Eb"), std::string("_agent"),
-                                std::string("$edgeHub"), std::string("a/../b"), std::string(".."), std::string("*"), all}) {
+  for (const std::string& id :
+       {std::string("edge-1"), std::string("a.b"), std::string("a=2Eb"), std::string("_agent"),
+        std::string("$edgeHub"), std::string("a/../b"), std::string(".."), std::string("*"), all}) {
     const std::string token = escape_token(id);
     EXPECT_EQ(token.find_first_of(". */>\\$"), std::string::npos) << token;
     const auto back = unescape_token(token);
@@ -49,7 +50,8 @@ TEST(Names, SubjectsFindTheirKeysAgain) {
     ASSERT_TRUE(identity);
     EXPECT_EQ(*identity, key);
   }
-  EXPECT_EQ(twin_subject({"edge.1", "$edgeHub"}, TwinPart::kDesired), "$KV.decklog_twins.edge=2E1._hub.desired");
+  EXPECT_EQ(twin_subject({"edge.1", "$edgeHub"}, TwinPart::kDesired),
+            "$KV.decklog_twins.edge=2E1._hub.desired");
   EXPECT_EQ(identity_subject({"edge-1", ""}), "$KV.decklog_identities.edge-1");
   EXPECT_FALSE(key_of_twin_subject("$KV.decklog_twins.a"));
   EXPECT_FALSE(key_of_identity_subject("$KV.other.a"));

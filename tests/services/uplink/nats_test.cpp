@@ -28,8 +28,9 @@ std::unique_ptr<fleet::Fleet> fleet_of(const NatsOptions& options) {
 
 // The raw side door of these tests: deletes a stream.
 Status delete_stream(const test::NatsServer& server, const std::string& name) {
-  auto opened = NatsConnection::open(quick_options(server.url(), "test"),
-                                     {[](LinkCause, const std::string&) {}, [](const std::string&, const std::string&) {}});
+  auto opened = NatsConnection::open(
+      quick_options(server.url(), "test"),
+      {[](LinkCause, const std::string&) {}, [](const std::string&, const std::string&) {}});
   NatsMessage message;
   message.subject = "$JS.API.STREAM.DELETE." + name;
   auto answer = opened.connection->request(message, std::chrono::seconds(5));
@@ -45,7 +46,8 @@ TEST(NatsUplink, KilledServerIsLostAndComesBackWithEverything) {
   auto seen = observe(quick_options(server.url(), "edge-1"));
   seen->uplink->watch_desired(kAgent);
   ASSERT_EQ(seen->connect().change, LinkChange::kConnected);
-  const auto put = seen->ask<std::uint64_t>([&](auto done) { seen->uplink->put_reported(kAgent, "{}", 0, done); });
+  const auto put =
+      seen->ask<std::uint64_t>([&](auto done) { seen->uplink->put_reported(kAgent, "{}", 0, done); });
   ASSERT_TRUE(put);
   server.kill();
   ASSERT_TRUE(seen->wait([&] { return !seen->connected(); }));
@@ -77,7 +79,8 @@ TEST(NatsUplink, AServerThatStopsAnsweringFailsThePingNotTheExecutor) {
   ASSERT_EQ(seen->connect().change, LinkChange::kConnected);
   server.stop_responding();
   const auto begin = std::chrono::steady_clock::now();
-  const auto ping = seen->ask<void>([&](auto done) { seen->uplink->ping(std::chrono::milliseconds(300), done); });
+  const auto ping =
+      seen->ask<void>([&](auto done) { seen->uplink->ping(std::chrono::milliseconds(300), done); });
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
   server.respond_again();
   ASSERT_FALSE(ping);
@@ -122,7 +125,8 @@ TEST(NatsUplink, MissingStreamsAreSaidWithAHintAndFoundOnceMade) {
   auto fleet = fleet_of(quick_options(server.url(), "operator"));
   ASSERT_TRUE(fleet->init({}));
   ASSERT_TRUE(fleet->put_desired(kAgent, R"({"v":1})", std::nullopt));
-  EXPECT_TRUE(seen->wait([&] { return seen->desired.size() == 1; })) << "the watch is retried while connected";
+  EXPECT_TRUE(seen->wait([&] { return seen->desired.size() == 1; }))
+      << "the watch is retried while connected";
   EXPECT_EQ(seen->watch_failures.size(), said) << "the same refusal is said once";
 }
 
@@ -153,7 +157,9 @@ TEST(NatsUplink, RecreatedStreamIsANewCheckpoint) {
   ASSERT_TRUE(fleet->init({}));
   auto seen = observe(quick_options(server.url(), "edge-1"));
   ASSERT_EQ(seen->connect().change, LinkChange::kConnected);
-  const auto checkpoint = [&] { return seen->ask<std::string>([&](auto done) { seen->uplink->checkpoint(done); }); };
+  const auto checkpoint = [&] {
+    return seen->ask<std::string>([&](auto done) { seen->uplink->checkpoint(done); });
+  };
   ASSERT_TRUE(seen->ask<std::size_t>([&](auto done) { seen->uplink->publish({reading(1)}, done); }));
   const auto before = checkpoint();
   ASSERT_TRUE(before);
@@ -221,10 +227,10 @@ TEST(NatsUplink, TokenWorks) {
 
 TEST(NatsUplink, TlsIsVerifiedBothWays) {
   test::TempDir keys;
-  make_tls_files(keys.path());
+  test::make_tls_files(keys.path());
   const auto file = [&](const std::string& name) { return keys.path() + '/' + name; };
-  test::NatsServer server("tls { cert_file: \"" + file("server.pem") + "\", key_file: \"" + file("server-key.pem") +
-                          "\", ca_file: \"" + file("ca.pem") + "\", verify: true }");
+  test::NatsServer server("tls { cert_file: \"" + file("server.pem") + "\", key_file: \"" +
+                          file("server-key.pem") + "\", ca_file: \"" + file("ca.pem") + "\", verify: true }");
   server.start();
   NatsOptions options = quick_options(server.url(), "edge-1");
   options.tls_ca_file = file("ca.pem");
@@ -255,8 +261,9 @@ std::string users(const Permissions& permissions) {
     return "[" + out + "]";
   };
   return "authorization { users: [ { user: operator, password: op },\n"
-         "{ user: edge, password: ed, permissions: { publish: " + list(permissions.publish) + ", subscribe: " +
-         list(permissions.subscribe) + ", allow_responses: true } } ] }";
+         "{ user: edge, password: ed, permissions: { publish: " +
+         list(permissions.publish) + ", subscribe: " + list(permissions.subscribe) +
+         ", allow_responses: true } } ] }";
 }
 
 TEST(NatsUplink, ADeviceNeedsItsOwnSubjectsAndGetsNoOthers) {
@@ -286,9 +293,12 @@ TEST(NatsUplink, ADeviceNeedsItsOwnSubjectsAndGetsNoOthers) {
   ASSERT_TRUE(fleet->send(cloud));
   ASSERT_TRUE(seen->wait([&] { return seen->messages.size() == 1; }));
   seen->uplink->settle(seen->messages[0].delivery_tag, Settle::kAccept);
-  EXPECT_TRUE(seen->ask<std::uint64_t>([&](auto done) { seen->uplink->put_reported(kAgent, "{}", 0, done); }));
+  EXPECT_TRUE(
+      seen->ask<std::uint64_t>([&](auto done) { seen->uplink->put_reported(kAgent, "{}", 0, done); }));
   EXPECT_TRUE(seen->ask<std::size_t>([&](auto done) { seen->uplink->publish({reading(1)}, done); }));
-  EXPECT_TRUE(seen->ask<std::size_t>([&](auto done) { seen->uplink->mirror({{1, 1, "agent", "{}"}}, done); }));
+  EXPECT_TRUE(seen->ask<std::size_t>([&](auto done) {
+    seen->uplink->mirror({{1, 1, "agent", "{}"}}, done);
+  }));
   EXPECT_TRUE(seen->ask<std::string>([&](auto done) { seen->uplink->checkpoint(done); }));
   std::optional<Result<MethodAnswer>> answer;
   std::atomic<bool> done = false;
@@ -296,7 +306,8 @@ TEST(NatsUplink, ADeviceNeedsItsOwnSubjectsAndGetsNoOthers) {
     answer = fleet->call(kAgent, "ping", "null", std::chrono::seconds(5));
     done = true;
   });
-  if (seen->wait([&] { return seen->calls.size() == 1; })) seen->uplink->answer_method(seen->calls[0].call_tag, {200, "1"});
+  if (seen->wait([&] { return seen->calls.size() == 1; }))
+    seen->uplink->answer_method(seen->calls[0].call_tag, {200, "1"});
   EXPECT_TRUE(seen->wait([&] { return done.load(); }));
   caller.join();
   EXPECT_TRUE(*answer) << describe(answer->error());
@@ -307,7 +318,8 @@ TEST(NatsUplink, ADeviceNeedsItsOwnSubjectsAndGetsNoOthers) {
   const auto read = seen->ask<TwinValue>([&](auto done) { seen->uplink->get_desired(other, done); });
   ASSERT_FALSE(read);
   EXPECT_EQ(read.error().code, Errc::kPermissionDenied);
-  const auto write = seen->ask<std::uint64_t>([&](auto done) { seen->uplink->put_reported(other, "{}", {}, done); });
+  const auto write =
+      seen->ask<std::uint64_t>([&](auto done) { seen->uplink->put_reported(other, "{}", {}, done); });
   ASSERT_FALSE(write);
   EXPECT_EQ(write.error().code, Errc::kPermissionDenied);
   Telemetry forged = reading(2);
@@ -318,7 +330,8 @@ TEST(NatsUplink, ADeviceNeedsItsOwnSubjectsAndGetsNoOthers) {
   seen->uplink->watch_desired(other);
   seen->uplink->accept_methods(other);
   EXPECT_TRUE(seen->wait([&] { return seen->watch_failures.size() >= 2; }));
-  for (const auto& [what, reason] : seen->watch_failures) EXPECT_EQ(reason.code, Errc::kPermissionDenied) << what;
+  for (const auto& [what, reason] : seen->watch_failures)
+    EXPECT_EQ(reason.code, Errc::kPermissionDenied) << what;
   EXPECT_TRUE(seen->connected()) << "a refusal does not end the link";
   EXPECT_EQ(seen->desired.size(), 1u);
 }

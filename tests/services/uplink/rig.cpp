@@ -85,7 +85,9 @@ Observer::Observer(std::unique_ptr<boost::asio::io_context> context, std::unique
 
 void Observer::listen() {
   const auto thread = std::this_thread::get_id();
-  const auto here = [this, thread] { in_callback_ok = in_callback_ok && thread == std::this_thread::get_id(); };
+  const auto here = [this, thread] {
+    in_callback_ok = in_callback_ok && thread == std::this_thread::get_id();
+  };
   Listener listener;
   listener.on_link = [this, here](const LinkEvent& event) {
     here();

@@ -1,4 +1,5 @@
-// What the uplink suites share: a fleet of either kind with an operator's side, and an observer of one uplink.
+// What the uplink suites share: a fleet of either kind with an operator's side, and an observer of one
+// uplink.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
