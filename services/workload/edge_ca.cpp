@@ -180,6 +180,8 @@ Result<IssuedCertificate> EdgeCa::issue(const CertificateRequest& request, WallT
   auto key = generate_key();
   if (!key) return key.error();
   CertificatePtr leaf(X509_new());
+  // Strict clients (Python since 3.13) want it; an issuer of the user's own may have nothing to refer to.
+  const bool has_key_id = X509_get_ext_by_NID(issuer, NID_subject_key_identifier, -1) >= 0;
   const bool server = request.use == CertificateUse::kServer;
   const bool good =
       X509_set_version(leaf.get(), X509_VERSION_3) == 1 && set_random_serial(leaf.get()) &&
@@ -190,6 +192,7 @@ Result<IssuedCertificate> EdgeCa::issue(const CertificateRequest& request, WallT
       add_extension(leaf.get(), issuer, NID_key_usage, "critical,digitalSignature") &&
       add_extension(leaf.get(), issuer, NID_ext_key_usage, server ? "serverAuth" : "clientAuth") &&
       add_extension(leaf.get(), issuer, NID_subject_key_identifier, "hash") &&
+      (!has_key_id || add_extension(leaf.get(), issuer, NID_authority_key_identifier, "keyid:always")) &&
       add_alt_names(leaf.get(), request.alt_names, request.uri) &&
       X509_sign(leaf.get(), parts_->key.get(), EVP_sha256()) > 0;
   if (!good) return failed("leaf");

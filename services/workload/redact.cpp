@@ -151,8 +151,7 @@ class Redactor final {
     if (!found) return;
     auto& first = *found;
     if (!texts) {
-      if (first.is_string()) everything(first);
-      return any(first, Zone::kSettings);
+      return first.is_object() ? any(first, Zone::kSettings) : everything(first);
     }
     const std::size_t begin = whole.find_first_not_of(" \t\r\n");
     if (begin == std::string::npos || whole == "null") return;
