@@ -126,11 +126,24 @@ Result<std::shared_ptr<JournalDb>> JournalDb::open(const std::filesystem::path& 
   if (!status.ok()) return from_rocks(status, "cannot open the store");
   journal->db_.reset(db);
   std::copy(handles.begin(), handles.end(), journal->handles_.begin());
+  if (mode == DbMode::kCreate) {
+    if (const Status marked = journal->mark_families(); marked.has_error()) return marked.error();
+  }
   if (const auto cuts = journal->record(keys::kCuts); cuts && cuts->size() == 16) {
     journal->set_cuts({get_little_endian(std::string_view(*cuts).substr(0, 8)),
                        get_little_endian(std::string_view(*cuts).substr(8, 8))});
   }
   return journal;
+}
+
+// Repair learns of a family from its tables only, and drops what the log holds for one it does not know.
+Status JournalDb::mark_families() {
+  for (auto* handle : handles_) {
+    auto status = db_->Put({}, handle, "", "");
+    if (status.ok()) status = db_->Flush({}, handle);
+    if (!status.ok()) return from_rocks(status, "cannot create the store");
+  }
+  return {};
 }
 
 Status JournalDb::repair(const std::filesystem::path& directory, std::uint64_t budget_bytes) {

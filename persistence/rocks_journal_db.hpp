@@ -77,6 +77,7 @@ class JournalDb final {
 
  private:
   JournalDb() = default;
+  Status mark_families();
   std::unique_ptr<rocksdb::DB> db_;
   std::array<rocksdb::ColumnFamilyHandle*, 3> handles_{};
   std::atomic<std::uint64_t> detail_cut_ = 0, lifecycle_cut_ = 0;

@@ -118,6 +118,21 @@ class Copier final {
   std::vector<GapRecorded> explained_;
 };
 
+// CURRENT names the manifest; when only it is lost or damaged, the newest manifest is the one.
+void restore_current(const fs::path& directory) {
+  std::string newest;
+  std::error_code failure;
+  for (fs::directory_iterator it(directory / "db", failure), end; !failure && it != end;
+       it.increment(failure)) {
+    const std::string name = it->path().filename();
+    if (name.starts_with("MANIFEST-") &&
+        (name.size() > newest.size() || (name.size() == newest.size() && name > newest))) {
+      newest = name;
+    }
+  }
+  if (!newest.empty()) (void)write_file_atomically(directory / "db" / "CURRENT", newest + "\n");
+}
+
 }  // namespace
 
 Result<Salvaged> salvage(const fs::path& directory, const fs::path& target, std::uint64_t high_water,
@@ -127,6 +142,10 @@ Result<Salvaged> salvage(const fs::path& directory, const fs::path& target, std:
   if (!to) return to.error();
   std::error_code ignored;
   auto from = JournalDb::open(directory, DbMode::kReadOnly, budget_bytes);
+  if (!from && from.error().code != Errc::kNoSpace) {
+    restore_current(directory);
+    from = JournalDb::open(directory, DbMode::kReadOnly, budget_bytes);
+  }
   if (!from && from.error().code != Errc::kNoSpace) {
     // Names lost with the manifest make RocksDB start empty: repair reads every table and log that is left.
     const Status repaired = JournalDb::repair(directory, budget_bytes);

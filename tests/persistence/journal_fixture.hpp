@@ -8,18 +8,29 @@
 #include <condition_variable>
 #include <filesystem>
 #include <mutex>
+#include <ostream>
 #include <string>
 #include <vector>
 
 #include "persistence/journal.hpp"
+
+namespace decklog {
+
+// What a failed comparison prints instead of bytes.
+inline void PrintTo(const Envelope& event, std::ostream* out) {
+  *out << event.sequence.value << " " << info(event.fact).name;
+}
+
+}  // namespace decklog
 
 namespace decklog::persistence {
 
 // A directory of its own, removed at the end.
 class TempDir final {
  public:
-  TempDir() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "decklog-XXXXXX").string();
+  TempDir() : TempDir(std::filesystem::temp_directory_path()) {}
+  explicit TempDir(const std::filesystem::path& parent) {
+    std::string pattern = (parent / "decklog-XXXXXX").string();
     if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
     path_ = pattern;
   }
