@@ -50,5 +50,6 @@ using ClientInput =
 Step<ClientLife> step(const ClientLife& life, const ClientInput& input, const ClientContext& context);
 
 std::string client_diagram();
+std::string client_refusals();  // Markdown table of the (state, input) pairs that no row takes
 
 }  // namespace decklog::statemachines

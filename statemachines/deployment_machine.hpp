@@ -52,5 +52,6 @@ DeploymentStep step(const DeploymentLife& life, const DeploymentInput& input, co
 
 std::string reason_text(DeploymentReason reason, const DeploymentLife& life);
 std::string deployment_diagram();
+std::string deployment_refusals();  // Markdown table of the (state, input) pairs that no row takes
 
 }  // namespace decklog::statemachines

@@ -1,5 +1,5 @@
-// Guards of ModuleLifecycle, named as the table reads. They look at the life before the row; in a step's second row
-// (Decide) that is the life after the first.
+// Guards of ModuleLifecycle, named as the table reads. They look at the life before the row; in a step's
+// second row (Decide) that is the life after the first.
 #pragma once
 
 #include "statemachines/module_rules.hpp"

@@ -8,10 +8,6 @@
 
 namespace decklog::statemachines::module {
 
-template <ModuleState Id>
-struct State : boost::msm::front::state<> {
-  static constexpr ModuleState id = Id;
-};
 struct Stopped : State<ModuleState::kStopped> {};
 struct Downloading : State<ModuleState::kDownloading> {};
 struct Creating : State<ModuleState::kCreating> {};
@@ -139,10 +135,6 @@ using Rows = mp::mp_append<SeenRows, WorkRows, WishRows, DecideRows>;
 // The rest: no row. A result that nobody waits for is refused and counted; what comes late is harmless.
 template <class... Sources>
 using OtherThan = mp::mp_set_difference<States, mp::mp_list<Sources...>>;
-template <class Input, class List>
-using IgnoreIn = mp::mp_apply<Ignore, mp::mp_push_front<List, Input>>;
-template <class Input, class List>
-using RejectIn = mp::mp_apply<Reject, mp::mp_push_front<List, Input>>;
 using Pullers = mp::mp_list<Downloading, BackingOff, Running, Unhealthy>;
 using NoPullers = mp::mp_set_difference<States, Pullers>;
 using Refusals = mp::mp_list<

@@ -166,6 +166,16 @@ template <class Input, class... States>
 struct Ignore {};
 template <class Input, class... States>
 struct Reject {};
+template <class Input, class List>
+using IgnoreIn = mp::mp_apply<Ignore, mp::mp_push_front<List, Input>>;
+template <class Input, class List>
+using RejectIn = mp::mp_apply<Reject, mp::mp_push_front<List, Input>>;
+
+// A state and its stored number. States have no entry or exit actions: the rows tell all.
+template <auto Id>
+struct State : boost::msm::front::state<> {
+  static constexpr auto id = Id;
+};
 
 // ---- checks
 // ----------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@
 #include <boost/mpl/size.hpp>
 #include <boost/msm/back/state_machine.hpp>
 #include <boost/msm/front/state_machine_def.hpp>
-#include <cstdlib>
+#include <utility>
+#include <variant>
 
 #include "statemachines/rows.hpp"
 
@@ -83,6 +84,36 @@ Outcome run_once(Id& state, const Event& event, Run& run) {
   state = kNumbers.stored_of[static_cast<std::size_t>(number.value)];
   if ((result & 1) != 0) return Outcome::kTaken;
   return (result & 2) != 0 ? Outcome::kRefused : Outcome::kNoRow;
+}
+
+// One step of a machine with one row a step. Table: Rows, States, Inputs, Demands, kPairs; Run: life,
+// context, effects, trace.
+template <class Table, class Result, class Run, class Life, class Input, class Context>
+Result step_once(const Life& life, const Input& input, const Context& context, RowTrace& trace) {
+  Result result;
+  std::visit(
+      [&]<class Fact>(const Fact& fact) {
+        result.trigger = type_name<Fact>();
+        Run run;
+        run.life = life;
+        run.context = &context;
+        const Outcome outcome =
+            run_once<typename Table::Rows, typename Table::States>(run.life.state, fact, run);
+        if (outcome == Outcome::kTaken) {
+          result.verdict = Verdict::kTaken;
+          result.effects = run.effects;
+          if constexpr (requires { result.reason = run.reason; }) result.reason = run.reason;
+          result.next = std::move(run.life);
+          trace = run.trace;
+          return;
+        }
+        result.verdict =
+            verdict_of(Table::kPairs.at(life.state, mp::mp_find<typename Table::Inputs, Fact>::value),
+                       outcome == Outcome::kRefused, mp::mp_contains<typename Table::Demands, Fact>::value);
+        result.next = life;
+      },
+      input);
+  return result;
 }
 
 }  // namespace decklog::statemachines

@@ -63,5 +63,6 @@ using UplinkInput =
 Step<UplinkLife> step(const UplinkLife& life, const UplinkInput& input, const UplinkContext& context);
 
 std::string uplink_diagram();
+std::string uplink_refusals();  // Markdown table of the (state, input) pairs that no row takes
 
 }  // namespace decklog::statemachines
