@@ -20,7 +20,8 @@ namespace {
 
 bool observation_matters(const AgentState& state, const ModuleObserved& fact) {
   const auto found = state.modules.find(fact.module);
-  if (found != state.modules.end()) return !(found->second.observed == fact);
+  // Out of sight, the same as before is news too.
+  if (found != state.modules.end()) return found->second.life.blind || !(found->second.observed == fact);
   // Nothing is touched that we could not make again: strangers count only once a deployment is in force.
   return state.in_force() != nullptr && static_cast<Presence>(fact.presence) != Presence::kAbsent;
 }
@@ -28,7 +29,7 @@ bool observation_matters(const AgentState& state, const ModuleObserved& fact) {
 bool listing_matters(const AgentState& state, const ModulesListed& fact) {
   return std::any_of(state.modules.begin(), state.modules.end(), [&](const auto& entry) {
     const ModuleRecord& module = entry.second;
-    return module.runtime == fact.runtime && module.life.exists &&
+    return module.runtime == fact.runtime && (module.life.exists || module.life.blind) &&
            std::find(fact.modules.begin(), fact.modules.end(), entry.first.value) == fact.modules.end();
   });
 }

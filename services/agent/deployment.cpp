@@ -40,7 +40,7 @@ std::string join_create_options(const Reader& settings) {
     text = first->text();
   }
   for (int chunk = 1; chunk <= 99; ++chunk) {
-    char name[24];
+    char name[40];
     std::snprintf(name, sizeof name, "createOptions%02d", chunk);
     const auto part = settings.find(name);
     if (!part) break;

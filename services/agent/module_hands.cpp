@@ -1,5 +1,6 @@
 #include "services/agent/module_hands.hpp"
 
+#include "services/agent/turn.hpp"
 #include "statemachines/module_machine.hpp"
 
 namespace decklog::agent {
@@ -62,13 +63,16 @@ void ModuleHands::list() {
 }
 
 void ModuleHands::list_one(ModuleRuntime& runtime) {
-  runtime.list([this, kind = runtime.kind()](Result<std::vector<Observation>> found) {
+  runtime.list([this, kind = runtime.kind(),
+                begun = surroundings_.now().mono](Result<std::vector<Observation>> found) {
     if (!found) return;  // the engine's absence comes through on_engine
     ModulesListed listing;
     listing.runtime = static_cast<std::uint8_t>(kind);
     for (const auto& seen : *found) {
       listing.modules.push_back(seen.name.value);
-      observed(kind, seen);
+      // A listing that began before a module's work ended tells what was true before.
+      const auto ended = last_work_.find(seen.name);
+      if (ended == last_work_.end() || ended->second < begun) observed(kind, seen);
     }
     loop_.submit(std::move(listing));
   });
@@ -93,7 +97,10 @@ ModuleRuntime* ModuleHands::runtime_of(const ModuleName& name) const {
 
 void ModuleHands::carry_out(const Envelope& event, const ModuleTransitioned& decision) {
   const auto has = [&](std::uint32_t effect) { return (decision.effects & effect) != 0; };
-  if (decision.to == ModuleState::kRemoved) timers_.cancel(timer_key(decision.module));
+  if (decision.to == ModuleState::kRemoved) {
+    timers_.cancel(timer_key(decision.module));
+    last_work_.erase(decision.module);
+  }
   if (has(sm::kCancelTimer)) timers_.cancel(timer_key(decision.module));
   if (has(sm::kArmTimer)) timers_.arm(timer_key(decision.module), {decision.life.deadline_mono_ns});
   if (has(sm::kCancelPull)) pulls_.erase(decision.module);
@@ -198,6 +205,10 @@ void ModuleHands::answer(const Asked& asked, const Status& status, const Observa
   fact.code = status ? 0 : static_cast<std::uint16_t>(status.error().code);
   fact.message = status ? "" : describe(status.error()).substr(0, 1000);
   fact.detail = std::move(detail);
+  const bool engine_away =
+      !status && status.error().code == Errc::kUnavailable && status.error().where == kEngineAway;
+  if (engine_away) fact.detail = kEngineAway;
+  last_work_[asked.module] = surroundings_.now().mono;
   fact.bytes = bytes;
   fact.took_ns = (surroundings_.now().mono - asked.at).count();
   if (seen) {

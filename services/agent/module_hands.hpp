@@ -66,6 +66,7 @@ class ModuleHands {
   std::map<runtime::RuntimeKind, runtime::ModuleRuntime*> runtimes_;
   std::map<ModuleName, runtime::Handle> pulls_;
   std::map<ModuleName, MonoTime> last_progress_;
+  std::map<ModuleName, MonoTime> last_work_;  // when work of it last ended
 };
 
 }  // namespace decklog::agent

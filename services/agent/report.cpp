@@ -31,7 +31,7 @@ void put_time(json::object& out, const char* name, std::int64_t wall_ns) {
 
 void put_chunked(json::object& settings, const std::string& options) {
   for (std::size_t chunk = 0; chunk * kChunk < options.size() && chunk < 100; ++chunk) {
-    char name[24] = "createOptions";
+    char name[40] = "createOptions";
     if (chunk > 0) std::snprintf(name, sizeof name, "createOptions%02zu", chunk);
     settings[name] = options.substr(chunk * kChunk, kChunk);
   }

@@ -62,12 +62,16 @@ std::optional<sm::ModuleInput> meaning(const ModuleObserved& seen, const BootId&
 
 sm::ModuleInput meaning(const WorkFinished& work) {
   const bool ok = work.code == 0;
+  // Work that failed because nobody was there to do it says nothing about the module.
+  if (work.code == static_cast<std::uint16_t>(Errc::kUnavailable) && work.detail == kEngineAway)
+    return sm::EngineGone{};
   switch (work.work) {
     case PendingWork::kPull:
       if (work.code == static_cast<std::uint16_t>(Errc::kCorrupt)) return sm::DigestRejected{};
       return ok ? sm::ModuleInput(sm::PullSucceeded{}) : sm::PullFailed{};
     case PendingWork::kCreate:
-      return ok ? sm::ModuleInput(sm::CreateSucceeded{spec_of(work.detail)}) : sm::CreateFailed{};
+      if (ok) return sm::CreateSucceeded{spec_of(work.detail)};
+      return sm::CreateFailed{.image_missing = work.code == static_cast<std::uint16_t>(Errc::kNotFound)};
     case PendingWork::kStart:
       return ok ? sm::ModuleInput(sm::StartSucceeded{}) : sm::StartFailed{};
     case PendingWork::kStop:
@@ -98,10 +102,8 @@ void Turn::on(const ServiceStarted&) {
   for (const auto& [name, module] : state_.modules) names.push_back(name);
   for (const auto& name : names) {
     // Work in flight died with the process before; what is true now the runtime will say.
-    if (rebooted)
-      tell(name, sm::DeviceRebooted{});
-    else
-      tell(name, sm::EngineGone{});
+    tell(name, sm::EngineGone{});
+    if (rebooted) tell(name, sm::DeviceRebooted{});
   }
   if (rebooted) tell_deployment(sm::DeploymentRebooted{});
   tell_uplink(sm::UplinkRestarted{});
@@ -146,7 +148,8 @@ void Turn::on(const ModulesListed& fact) {
   std::vector<ModuleName> gone;
   for (const auto& [name, module] : state_.modules) {
     const bool listed = std::find(fact.modules.begin(), fact.modules.end(), name.value) != fact.modules.end();
-    if (module.runtime == fact.runtime && !listed && module.life.exists) gone.push_back(name);
+    if (module.runtime == fact.runtime && !listed && (module.life.exists || module.life.blind))
+      gone.push_back(name);
   }
   for (const auto& name : gone) tell(name, sm::SeenAbsent{});
 }
@@ -238,13 +241,24 @@ void Turn::on(const LinkObserved& fact) {
   }
 }
 
+bool Turn::engine_there(const DesiredModule& module) const {
+  const auto found = state_.engines.find(static_cast<std::uint8_t>(module.kind));
+  return found != state_.engines.end() && found->second;
+}
+
 sm::Context Turn::context() {
   return {input_.time.mono, derive(input_.random, ++draws_)};
 }
 
 void Turn::tell(const ModuleName& name, const sm::ModuleInput& input, Sequence cause) {
   const auto* desired = state_.desired(name);
+  const bool made = !state_.modules.contains(name);
   const ModuleLife before = state_.modules[name].life;
+  // A life that begins while its runtime is away begins blind: nothing is asked of nobody.
+  if (made && desired && !engine_there(*desired)) {
+    tell(name, sm::EngineGone{}, cause);
+    return tell(name, input, cause);
+  }
   const sm::ModuleContext with{context(), desired ? desired->restart : sm::RestartSettings{}};
   const sm::ModuleStep step = sm::step(before, input, with);
   if (step.verdict == sm::Verdict::kIgnored) return;

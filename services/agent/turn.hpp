@@ -13,6 +13,9 @@
 
 namespace decklog::agent {
 
+// WorkFinished::detail when the work failed because the runtime itself was not there.
+inline constexpr std::string_view kEngineAway = "engine";
+
 class Turn {
  public:
   Turn(AgentState& state, const Envelope& input);
@@ -48,6 +51,7 @@ class Turn {
   void reject(std::string machine, std::string subject, std::string in_state, std::string_view input,
               std::string why);
   statemachines::Context context();
+  bool engine_there(const DesiredModule& module) const;
 
   AgentState& state_;
   const Envelope& input_;

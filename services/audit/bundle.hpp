@@ -3,6 +3,10 @@
 // event, 'M' missing range as text. Read whole into memory.
 #pragma once
 
+#include <memory>
+#include <string>
+#include <vector>
+
 #include "persistence/journal.hpp"
 
 namespace decklog::audit {

@@ -1,0 +1,55 @@
+// Metric families as values, and as Prometheus text. The catalogue lists every family the program can show; a
+// test holds dashboards, alert rules and the scraped output to it. Pure; any thread.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace decklog::observability {
+
+enum class MetricType : unsigned char { kCounter, kGauge, kSummary };
+
+struct MetricInfo {
+  std::string_view name;
+  MetricType type;
+  std::string_view labels;  // own labels, comma separated, beside the common ones
+  std::string_view help;
+};
+// Common labels of every series: iothub, edge_device, instance_number.
+std::span<const MetricInfo> metric_catalogue();
+// nullptr when there is no such family.
+const MetricInfo* find_metric(std::string_view name);
+std::string metric_catalogue_markdown();
+
+using Labels = std::vector<std::pair<std::string, std::string>>;
+
+struct Sample {
+  Labels labels;
+  double value = 0;                                       // summaries: the sum
+  std::uint64_t count = 0;                                // summaries
+  std::vector<std::pair<double, double>> quantiles = {};  // summaries: (quantile, value)
+};
+
+class Exposition {
+ public:
+  explicit Exposition(Labels common) : common_(std::move(common)) {}
+  // Aborts when the catalogue has no such family: a metric without a catalogue entry is a bug.
+  void add(std::string_view name, Sample sample);
+  void add(std::string_view name, double value, Labels labels = {}) {
+    add(name, Sample{std::move(labels), value});
+  }
+  std::string text() const;
+
+ private:
+  struct Family {
+    const MetricInfo* info;
+    std::vector<Sample> samples;
+  };
+  Labels common_;
+  std::vector<Family> families_;
+};
+
+}  // namespace decklog::observability

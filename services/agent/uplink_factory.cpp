@@ -1,0 +1,55 @@
+#include "services/agent/uplink_factory.hpp"
+
+#include <fstream>
+#include <sstream>
+
+#include "services/uplink/local_uplink.hpp"
+#include "services/uplink/nats_uplink.hpp"
+
+namespace decklog::agent {
+namespace {
+
+Result<std::string> read_secret(const std::string& file) {
+  std::ifstream stream(file);
+  if (!stream) return error(Errc::kNotFound, "cannot be read", file);
+  std::string line;
+  std::getline(stream, line);
+  return line;
+}
+
+std::vector<std::string> split_servers(const std::string& text) {
+  std::vector<std::string> servers;
+  std::istringstream parts(text);
+  for (std::string part; std::getline(parts, part, ',');) servers.push_back(part);
+  return servers;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<uplink::Uplink>> make_uplink(boost::asio::any_io_executor executor,
+                                                    const config::Config& config) {
+  const auto& from = config.uplink;
+  if (from.kind != "nats")
+    return uplink::make_local_uplink(executor, {.directory = from.directory, .device = config.device});
+  uplink::NatsOptions options;
+  options.servers = split_servers(from.url);
+  options.device = config.device;
+  options.user = from.user;
+  if (!from.password_file.empty()) {
+    auto secret = read_secret(from.password_file);
+    if (!secret) return secret.error();
+    options.password = std::move(*secret);
+  }
+  if (!from.token_file.empty()) {
+    auto secret = read_secret(from.token_file);
+    if (!secret) return secret.error();
+    options.token = std::move(*secret);
+  }
+  options.credentials_file = from.credentials_file;
+  options.tls_ca_file = from.ca_file;
+  options.tls_certificate_file = from.certificate_file;
+  options.tls_key_file = from.key_file;
+  return uplink::make_nats_uplink(executor, std::move(options));
+}
+
+}  // namespace decklog::agent

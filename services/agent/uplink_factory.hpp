@@ -1,0 +1,15 @@
+// The uplink a configuration names. Credentials are read from their files here and go nowhere else.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <memory>
+
+#include "services/config/config.hpp"
+#include "services/uplink/uplink.hpp"
+
+namespace decklog::agent {
+
+Result<std::unique_ptr<uplink::Uplink>> make_uplink(boost::asio::any_io_executor executor,
+                                                    const config::Config& config);
+
+}  // namespace decklog::agent
