@@ -26,11 +26,8 @@ std::vector<std::string> split_servers(const std::string& text) {
 
 }  // namespace
 
-Result<std::unique_ptr<uplink::Uplink>> make_uplink(boost::asio::any_io_executor executor,
-                                                    const config::Config& config) {
+Result<uplink::NatsOptions> nats_options(const config::Config& config) {
   const auto& from = config.uplink;
-  if (from.kind != "nats")
-    return uplink::make_local_uplink(executor, {.directory = from.directory, .device = config.device});
   uplink::NatsOptions options;
   options.servers = split_servers(from.url);
   options.device = config.device;
@@ -49,7 +46,18 @@ Result<std::unique_ptr<uplink::Uplink>> make_uplink(boost::asio::any_io_executor
   options.tls_ca_file = from.ca_file;
   options.tls_certificate_file = from.certificate_file;
   options.tls_key_file = from.key_file;
-  return uplink::make_nats_uplink(executor, std::move(options));
+  return options;
+}
+
+Result<std::unique_ptr<uplink::Uplink>> make_uplink(boost::asio::any_io_executor executor,
+                                                    const config::Config& config) {
+  if (config.uplink.kind != "nats") {
+    return uplink::make_local_uplink(executor,
+                                     {.directory = config.uplink.directory, .device = config.device});
+  }
+  auto options = nats_options(config);
+  if (!options) return options.error();
+  return uplink::make_nats_uplink(executor, std::move(*options));
 }
 
 }  // namespace decklog::agent

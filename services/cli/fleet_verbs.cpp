@@ -1,8 +1,195 @@
-// The fleet's side of the uplink, for operators and demos.
+// The fleet's side of the uplink, for operators, demos and tests.
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <sstream>
+
+#include "services/agent/uplink_factory.hpp"
 #include "services/cli/cli.hpp"
+#include "services/fleet/fleet.hpp"
 
 namespace decklog::cli {
+namespace {
 
-void add_fleet_verbs(CLI::App&, Session&) {}
+struct FleetArguments {
+  std::string device, module = "$edgeAgent", put, method, payload = "null", name;
+  std::vector<std::string> properties;
+  int replicas = 1;
+  double timeout_secs = 30, idle_secs = 0;
+  bool from_start = false, remove = false;
+};
+
+using Run = int (*)(const Session&, fleet::Fleet&, const FleetArguments&);
+
+Result<std::unique_ptr<fleet::Fleet>> open_fleet(const config::Config& config) {
+  if (config.uplink.kind != "nats") return fleet::open_local_fleet(config.uplink.directory);
+  auto options = agent::nats_options(config);
+  if (!options) return options.error();
+  return fleet::open_nats_fleet(std::move(*options));
+}
+
+int with_fleet(const Session& session, FleetArguments arguments, Run run) {
+  const auto config = session.config();
+  if (!config) return complain(config.error()), kUsage;
+  if (arguments.device.empty()) arguments.device = config->device;
+  auto opened = open_fleet(*config);
+  if (!opened) return complain(opened.error());
+  return run(session, **opened, arguments);
+}
+
+Result<std::string> read_text(const std::string& file) {
+  std::ostringstream text;
+  if (file == "-") {
+    text << std::cin.rdbuf();
+    return text.str();
+  }
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream) return error(Errc::kNotFound, "cannot be read", file);
+  text << stream.rdbuf();
+  return text.str();
+}
+
+int init(const Session&, fleet::Fleet& fleet, const FleetArguments& arguments) {
+  fleet::InitOptions options;
+  options.replicas = arguments.replicas;
+  const auto steps = fleet.init(options);
+  if (!steps) return complain(steps.error());
+  for (const auto& step : *steps) {
+    const char* outcome = step.outcome == fleet::InitStep::Outcome::kCreated   ? "created"
+                          : step.outcome == fleet::InitStep::Outcome::kExisted ? "was there"
+                                                                               : "replicas changed";
+    std::printf("%-24s %s\n", step.name.c_str(), outcome);
+  }
+  return kDone;
+}
+
+int desired(const Session&, fleet::Fleet& fleet, const FleetArguments& arguments) {
+  const uplink::TwinKey key{arguments.device, arguments.module};
+  if (arguments.remove) {
+    const auto done = fleet.remove_desired(key);
+    return done ? kDone : complain(done.error());
+  }
+  if (arguments.put.empty()) {
+    const auto value = fleet.get_desired(key);
+    if (!value) return complain(value.error());
+    if (value->revision == 0)
+      return complain(error(Errc::kNotFound, "no desired document", key.device + "/" + key.module));
+    std::puts(value->json.c_str());
+    return kDone;
+  }
+  const auto text = read_text(arguments.put);
+  if (!text) return complain(text.error());
+  const auto revision = fleet.put_desired(key, *text, std::nullopt);
+  if (!revision) return complain(revision.error());
+  std::printf("desired of %s/%s is revision %llu\n", key.device.c_str(), key.module.c_str(),
+              static_cast<unsigned long long>(*revision));
+  return kDone;
+}
+
+int reported(const Session&, fleet::Fleet& fleet, const FleetArguments& arguments) {
+  const auto value = fleet.get_reported({arguments.device, arguments.module});
+  if (!value) return complain(value.error());
+  if (value->revision == 0)
+    return complain(error(Errc::kNotFound, "nothing reported", arguments.device + "/" + arguments.module));
+  std::puts(value->json.c_str());
+  return kDone;
+}
+
+int identity(const Session&, fleet::Fleet& fleet, const FleetArguments& arguments) {
+  const uplink::TwinKey key{arguments.device, arguments.name};
+  if (arguments.remove) {
+    const auto done = fleet.remove_identity(key);
+    return done ? kDone : complain(done.error());
+  }
+  const auto text = read_text(arguments.put);
+  if (!text) return complain(text.error());
+  const auto done = fleet.put_identity(key, *text);
+  return done ? kDone : complain(done.error());
+}
+
+int call(const Session&, fleet::Fleet& fleet, const FleetArguments& arguments) {
+  const Duration timeout(static_cast<std::int64_t>(arguments.timeout_secs * 1e9));
+  const auto answer =
+      fleet.call({arguments.device, arguments.module}, arguments.method, arguments.payload, timeout);
+  if (!answer) return complain(answer.error());
+  std::printf("{\"status\":%d,\"payload\":%s}\n", answer->status,
+              answer->payload.empty() ? "null" : answer->payload.c_str());
+  return kDone;
+}
+
+int send(const Session&, fleet::Fleet& fleet, const FleetArguments& arguments) {
+  uplink::CloudMessage message;
+  message.device = arguments.device;
+  message.body = arguments.payload;
+  for (const auto& property : arguments.properties) {
+    const auto equal = property.find('=');
+    message.properties.emplace_back(property.substr(0, equal),
+                                    equal == std::string::npos ? "" : property.substr(equal + 1));
+  }
+  const auto done = fleet.send(message);
+  return done ? kDone : complain(done.error());
+}
+
+int telemetry(const Session& session, fleet::Fleet& fleet, const FleetArguments& arguments) {
+  fleet::TailOptions options;
+  options.device = arguments.device;
+  options.from = arguments.from_start ? fleet::TailOptions::From::kStart : fleet::TailOptions::From::kNow;
+  options.idle_max = Duration(static_cast<std::int64_t>(arguments.idle_secs * 1e9));
+  const auto done = fleet.tail_telemetry(options, [&](const fleet::TelemetryRecord& record) {
+    if (session.json)
+      std::printf("{\"id\":\"%s\",\"body\":%s}\n", record.id.c_str(), record.body.c_str());
+    else
+      std::printf("%s %s/%s %s: %s\n", record.enqueued.c_str(), record.device.c_str(), record.module.c_str(),
+                  record.output.c_str(), record.body.c_str());
+    std::fflush(stdout);
+    return std::ferror(stdout) ? fleet::Tail::kStop : fleet::Tail::kGoOn;
+  });
+  return done ? kDone : complain(done.error());
+}
+
+CLI::App* add(CLI::App& fleet, Session& session, const std::shared_ptr<FleetArguments>& arguments,
+              const char* verb, const char* about, Run run) {
+  auto* sub = fleet.add_subcommand(verb, about);
+  sub->add_option("--device", arguments->device, "device; default: the configuration's");
+  sub->callback([&session, arguments, run] {
+    session.action = [&session, arguments, run] { return with_fleet(session, *arguments, run); };
+  });
+  return sub;
+}
+
+}  // namespace
+
+void add_fleet_verbs(CLI::App& app, Session& session) {
+  auto arguments = std::make_shared<FleetArguments>();
+  auto* fleet = app.add_subcommand(
+      "fleet", "The fleet's side: streams, desired and reported documents, identities, methods, messages");
+  fleet->require_subcommand(1);
+  add(*fleet, session, arguments, "init", "Make the streams and buckets of the backbone", init)
+      ->add_option("--replicas", arguments->replicas, "1, or 3 on a cluster")
+      ->check(CLI::Range(1, 5));
+  auto* verb = add(*fleet, session, arguments, "desired", "Print, put or remove a desired document", desired);
+  verb->add_option("--module", arguments->module, "$edgeAgent, $edgeHub or a module");
+  verb->add_option("--put", arguments->put, "file to put; - reads standard input");
+  verb->add_flag("--remove", arguments->remove, "remove it");
+  add(*fleet, session, arguments, "reported", "Print a reported document", reported)
+      ->add_option("--module", arguments->module, "$edgeAgent, $edgeHub or a module");
+  verb = add(*fleet, session, arguments, "identity", "Put or remove an identity record", identity);
+  verb->add_option("--module", arguments->name, "module; none = the device itself");
+  verb->add_option("--put", arguments->put, "file with the record; - reads standard input");
+  verb->add_flag("--remove", arguments->remove, "remove it");
+  verb = add(*fleet, session, arguments, "call", "Call a direct method", call);
+  verb->add_option("METHOD", arguments->method, "name")->required();
+  verb->add_option("PAYLOAD", arguments->payload, "JSON");
+  verb->add_option("--module", arguments->module, "$edgeAgent or a module");
+  verb->add_option("--timeout", arguments->timeout_secs, "seconds");
+  verb->footer(
+      "Example:\n  decklog fleet call RestartModule '{\"schemaVersion\":\"1.0\",\"id\":\"sensor\"}'");
+  verb = add(*fleet, session, arguments, "send", "Send a cloud-to-device message", send);
+  verb->add_option("BODY", arguments->payload, "text")->required();
+  verb->add_option("--property", arguments->properties, "name=value");
+  verb = add(*fleet, session, arguments, "telemetry", "Print telemetry as it arrives", telemetry);
+  verb->add_flag("--from-start", arguments->from_start, "begin with the oldest kept");
+  verb->add_option("--idle", arguments->idle_secs, "end after so many seconds without a message");
+}
 
 }  // namespace decklog::cli
