@@ -243,9 +243,7 @@ void Keeper::kill_leftovers() {
     while ((reaped = ::waitpid(-1, &status, WNOHANG)) > 0) {
     }
     if (reaped < 0) return;
-    for (const ProcessStat& process : all_processes()) {
-      if (process.parent == ::getpid()) (void)send_signal(process.id, SIGKILL);
-    }
+    for (const ProcessStat& process : own_children()) (void)send_signal(process.id, SIGKILL);
     pollfd signals{signals_.get(), POLLIN, 0};
     ::poll(&signals, 1, kLeftoverPollMs);
     signalfd_siginfo info{};

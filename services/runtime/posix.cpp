@@ -19,6 +19,7 @@ namespace decklog::runtime {
 namespace {
 
 constexpr std::size_t kStatLimitBytes = 4096;
+constexpr std::size_t kChildrenLimitBytes = 1 << 20;
 constexpr std::size_t kModuleNameLimitBytes = 128;
 
 Status write_all(int fd, std::string_view bytes, const std::string& path) {
@@ -155,6 +156,24 @@ std::vector<ProcessStat> all_processes() {
     pid_t pid = 0;
     const auto [end, failed] = std::from_chars(name.data(), name.data() + name.size(), pid);
     if (failed != std::errc{} || end != name.data() + name.size()) continue;
+    if (auto stat = process_stat(pid)) found.push_back(*stat);
+  }
+  return found;
+}
+
+std::vector<ProcessStat> own_children() {
+  std::vector<ProcessStat> found;
+  const std::string self = std::to_string(::getpid());
+  const auto list = read_file("/proc/" + self + "/task/" + self + "/children", kChildrenLimitBytes);
+  if (!list) {
+    found = all_processes();
+    std::erase_if(found, [](const ProcessStat& process) { return process.parent != ::getpid(); });
+    return found;
+  }
+  const char* at = list->data();
+  for (const char* const end = at + list->size(); at < end; ++at) {
+    pid_t pid = 0;
+    at = std::from_chars(at, end, pid).ptr;
     if (auto stat = process_stat(pid)) found.push_back(*stat);
   }
   return found;

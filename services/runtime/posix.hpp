@@ -71,6 +71,9 @@ struct ProcessStat {
 };
 std::optional<ProcessStat> process_stat(pid_t pid);
 std::vector<ProcessStat> all_processes();
+// Direct children of this (single-threaded) process; looks at all processes where the kernel keeps no list of
+// them.
+std::vector<ProcessStat> own_children();
 // Exists, is the same process, and has not ended (a zombie has).
 bool is_alive(const ProcessId& id);
 // kUnsupported on kernels before 5.3; kNotFound when the process is gone or is another one.
