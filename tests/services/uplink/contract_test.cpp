@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+
 #include "tests/services/uplink/rig.hpp"
 
 namespace decklog::uplink {
@@ -230,18 +232,15 @@ TEST_P(UplinkContract, MethodsGoThereAndBack) {
   seen.uplink->accept_methods(kAgent);
   ASSERT_EQ(seen.connect().change, LinkChange::kConnected);
   std::optional<Result<MethodAnswer>> answer;
+  std::atomic<bool> done = false;
   std::thread caller([&] {
     answer = rig->fleet().call(kAgent, "Restart.Module", R"({"id":"a"})", std::chrono::seconds(10));
+    done = true;
   });
   const bool came = seen.wait([&] { return seen.calls.size() == 1; });
   if (came) seen.uplink->answer_method(seen.calls[0].call_tag, {202, R"({"done":true})"});
-  bool joined = false;
-  std::thread waiter([&] {
-    caller.join();
-    joined = true;
-  });
-  EXPECT_TRUE(seen.wait([&] { return joined; }));
-  waiter.join();
+  EXPECT_TRUE(seen.wait([&] { return done.load(); }));
+  caller.join();
   ASSERT_TRUE(came);
   EXPECT_EQ(seen.calls[0].device, "edge-1");
   EXPECT_EQ(seen.calls[0].module, "$edgeAgent");

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+
 #include "services/uplink/jetstream.hpp"
 #include "services/uplink/names.hpp"
 #include "tests/services/uplink/rig.hpp"
