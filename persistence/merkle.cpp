@@ -67,6 +67,8 @@ Sha256::Sha256() : context_(std::make_unique<Context>()) {
   DECKLOG_ASSERT(context_->algorithm != nullptr && context_->state != nullptr);
 }
 Sha256::~Sha256() = default;
+Sha256::Sha256(Sha256&&) noexcept = default;
+Sha256& Sha256::operator=(Sha256&&) noexcept = default;
 
 Hash Sha256::operator()(std::initializer_list<std::string_view> parts) {
   Hash hash;

@@ -35,8 +35,8 @@ class Sha256 final {
  public:
   Sha256();
   ~Sha256();
-  Sha256(const Sha256&) = delete;
-  Sha256& operator=(const Sha256&) = delete;
+  Sha256(Sha256&&) noexcept;
+  Sha256& operator=(Sha256&&) noexcept;
   Hash operator()(std::initializer_list<std::string_view> parts);
 
  private:
