@@ -106,6 +106,7 @@ Outbox::Answer Outbox::on_pubrec(std::uint16_t packet_id) {
   discard_message(*entry);
   entry->state = SendState::kReleased;
   entry->may_go = false;
+  entry->token = 0;  // told once
   return answer;
 }
 
