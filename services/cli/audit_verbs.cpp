@@ -158,16 +158,24 @@ int verify(const Session& session, const LogArguments& arguments) {
   if (session.json) {
     json::array problems;
     for (const auto& problem : result->problems) problems.emplace_back(problem);
+    json::array notes;
+    for (const auto& note : result->notes) notes.emplace_back(note);
     std::puts(json::serialize(json::object{{"events", result->events},
                                            {"heads", result->heads},
                                            {"ok", result->ok},
-                                           {"problems", problems}})
+                                           {"first", result->first.value},
+                                           {"last", result->last.value},
+                                           {"provenThrough", result->proven_through.value},
+                                           {"firstBad", result->first_bad.value},
+                                           {"problems", problems},
+                                           {"notes", notes}})
                   .c_str());
     return result->ok ? kDone : kNotVerified;
   }
   std::printf("%llu events, %llu signed heads\n", static_cast<unsigned long long>(result->events),
               static_cast<unsigned long long>(result->heads));
   for (const auto& problem : result->problems) std::printf("  %s\n", problem.c_str());
+  for (const auto& note : result->notes) std::printf("  note: %s\n", note.c_str());
   std::puts(result->ok ? "verified: nothing is missing, nothing was changed" : "NOT verified");
   return result->ok ? kDone : kNotVerified;
 }

@@ -1,0 +1,105 @@
+// Routing and store-and-forward: one durable copy of a message, a queue for each endpoint and priority, delivery with a
+// window, reclaimed when the receiver has it. Upstream batches are bounded and go in order; (epoch, message id) name each
+// message for ever. A copy is kept until the fleet's checkpoint says that its stream is still the one that took it.
+// Owner: Hub. Thread: the hub's executor. Bounds: the constants below, and the message store's.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <deque>
+#include <map>
+#include <memory>
+#include <unordered_map>
+
+#include "persistence/message_store.hpp"
+#include "services/hub/parts.hpp"
+#include "services/loop/clock.hpp"
+#include "services/routing/route.hpp"
+
+namespace decklog::hub {
+
+inline constexpr std::size_t kUpstreamBatch = 256;          // messages
+inline constexpr std::size_t kModuleWindow = 64;            // sent to one input and not acknowledged
+inline constexpr std::size_t kMaxMessageBodyBytes = 256 * 1024;
+
+struct ForwarderStats {
+  std::map<std::pair<std::string, std::string>, std::uint64_t> received;  // (output, sender)
+  std::map<std::string, std::uint64_t> sent;                              // by endpoint
+  std::map<std::string, std::uint64_t> unacknowledged;                    // by reason
+};
+
+class Forwarder final : public MessageSink {
+ public:
+  Forwarder(boost::asio::any_io_executor executor, persistence::MessageStore& store, loop::Surroundings& surroundings, uplink::Uplink& uplink,
+            HubLog& log, Duration default_ttl, std::uint64_t store_limit_bytes);
+
+  void attach(ClientSide& clients) { clients_ = &clients; }
+  // Opens the queues that earlier runs left, and the default route.
+  Status start();
+
+  void accept(Ingest message, std::function<void(bool)> done) override;
+  Configured configure(const std::string& desired_json, std::uint64_t version) override;
+  void on_client_ready(const Identity& client) override;
+  void on_delivered(std::uint64_t token, bool acknowledged) override;
+  void on_link(bool up) override;
+
+  // From the message store's hooks.
+  void on_committed(const persistence::Committed& committed);
+  bool on_readable(persistence::QueueId queue);  // false = not one of ours
+  const ForwarderStats& stats() const { return stats_; }
+
+ private:
+  struct Lane {  // one priority of an endpoint
+    persistence::QueueId queue;
+    persistence::MessageId cursor;
+    bool drained = false;
+  };
+  struct Endpoint {
+    std::string id;                     // "$upstream" or "module/input"
+    std::string module, input;
+    std::map<std::uint8_t, Lane> lanes;
+    std::size_t in_flight = 0;
+  };
+  struct Sent {
+    Endpoint* endpoint;
+    persistence::QueueId queue;
+    persistence::MessageId id;
+  };
+
+  Endpoint& endpoint(const std::string& id);
+  Result<Lane*> lane(Endpoint& endpoint, std::uint8_t priority);
+  bool take(Endpoint& endpoint, std::size_t most, std::vector<Sent>& sent, std::vector<persistence::Delivery>& messages);
+  void pump(Endpoint& endpoint);
+  void pump_module(Endpoint& endpoint);
+  void pump_upstream(Endpoint& endpoint);
+  void published(std::vector<Sent> batch, const Result<std::size_t>& count);
+  void confirm(std::vector<Sent> batch);
+  void rewind(Endpoint& endpoint);
+  void retry_later();
+  Status load_epoch();
+
+  boost::asio::any_io_executor executor_;
+  persistence::MessageStore& store_;
+  loop::Surroundings& surroundings_;
+  uplink::Uplink& uplink_;
+  HubLog& log_;
+  Duration default_ttl_;
+  persistence::QueueLimits limits_;
+  ClientSide* clients_ = nullptr;
+  routing::RouteSet routes_;
+  std::vector<persistence::RouteId> route_ids_;
+  persistence::RouteId unrouted_;
+  std::map<std::string, std::unique_ptr<Endpoint>> endpoints_;
+  std::map<persistence::QueueId, Endpoint*> by_queue_;
+  std::deque<std::pair<persistence::MessageId, std::function<void(bool)>>> waiting_;
+  std::unordered_map<std::uint64_t, Sent> sent_;  // by token
+  std::uint64_t next_token_ = 1;
+  std::uint64_t epoch_ = 0;
+  bool link_up_ = false, publishing_ = false;
+  std::string stream_;  // identity of the stream upstream; empty = not known
+  boost::asio::steady_timer retry_;
+  std::vector<routing::Delivery> deliveries_;
+  ForwarderStats stats_;
+};
+
+}  // namespace decklog::hub
