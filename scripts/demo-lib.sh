@@ -41,7 +41,7 @@ write_config() {
       echo "docker = false"
     fi
     echo "[hub]"
-    echo "mqtt_tls = \"127.0.0.1:0\""
+    echo "mqtt_tls = \"127.0.0.1:8883\""
     echo "https = \"off\""
   } >"$DECKLOG_CONFIG"
   if [[ -n $nats ]]; then wait_for 10 "$decklog" fleet init; run fleet init; fi
