@@ -55,7 +55,7 @@ bool read_offset(std::string_view& text, std::int64_t& seconds) {
   int hours = 0, minutes = 0;
   if (!read_digits(text, 2, hours) || !read_char(text, ':') || !read_digits(text, 2, minutes)) return false;
   seconds = (hours * 60 + minutes) * 60 * (minus ? -1 : 1);
-  return true;
+  return hours <= 23 && minutes <= 59;
 }
 
 }  // namespace
@@ -88,7 +88,9 @@ Result<WallTime> parse_rfc3339(std::string_view text) {
   using namespace std::chrono;
   const year_month_day date{std::chrono::year(year), std::chrono::month(unsigned(month)),
                             std::chrono::day(unsigned(day))};
-  if (!ok || !date.ok() || hour > 23 || minute > 59 || second > 60) {
+  // Nanoseconds in 64 bits reach from 1677 to 2262.
+  const bool in_range = year >= 1678 && year <= 2261;
+  if (!ok || !in_range || !date.ok() || hour > 23 || minute > 59 || second > 60) {
     return error(Errc::kMalformed, "not an RFC 3339 time: '" + original + "'");
   }
   const auto seconds = sys_days(date).time_since_epoch() + hours(hour) + minutes(minute) +
@@ -97,15 +99,18 @@ Result<WallTime> parse_rfc3339(std::string_view text) {
 }
 
 std::string to_text(Duration duration) {
-  std::int64_t rest = duration.count();
-  if (rest == 0) return "0s";
-  std::string text = rest < 0 ? "-" : "";
-  if (rest < 0) rest = -rest;
+  if (duration.count() == 0) return "0s";
+  const bool negative = duration.count() < 0;
+  std::string text = negative ? "-" : "";
+  // Unsigned: the least number has no positive twin.
+  std::uint64_t rest = static_cast<std::uint64_t>(duration.count());
+  if (negative) rest = 0 - rest;
   int parts = 0;
   for (const Unit& unit : kUnits) {
-    if (rest < unit.ns || parts == 2) continue;
-    text += std::to_string(rest / unit.ns) + std::string(unit.name);
-    rest %= unit.ns;
+    const auto size = static_cast<std::uint64_t>(unit.ns);
+    if (rest < size || parts == 2) continue;
+    text += std::to_string(rest / size) + std::string(unit.name);
+    rest %= size;
     ++parts;
   }
   return text;
