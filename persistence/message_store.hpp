@@ -29,7 +29,7 @@
 namespace decklog::persistence {
 
 struct MessageStoreOptions {
-  std::string directory;  // made with mode 0700; files 0600
+  std::string directory = {};  // made with mode 0700; files 0600
   Durability durability = Durability::kPower;
   std::uint64_t max_bytes = 1024ull * 1024 * 1024;     // of all queues together
   std::uint64_t min_free_bytes = 32ull * 1024 * 1024;  // below this much free disk, puts are refused

@@ -63,6 +63,7 @@ struct Queue {
   std::uint64_t epoch = 0;
   std::uint32_t loads = 0;
   bool reading = false, trimming = false, sweeping = false, wants_news = false, dirty = false;
+  bool unread = false;           // loaded for a consumer that has not fetched since: not to be evicted
   std::uint64_t trim_from = 0;   // nothing older than this is left
   std::uint64_t sweep_next = 0;  // where the sweep goes on
   StoreTime sweep_expiry;        // earliest expiry it has seen

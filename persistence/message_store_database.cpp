@@ -109,7 +109,8 @@ rocksdb::DBOptions database_options(rocksdb::Env* environment) {
 Error store_error(const rocksdb::Status& status) {
   Errc code = Errc::kIo;
   if (status.IsNoSpace() || status.subcode() == rocksdb::Status::kNoSpace) code = Errc::kNoSpace;
-  if (status.IsCorruption()) code = Errc::kCorrupt;
+  // A table that the manifest names and the directory does not have is damage too.
+  if (status.IsCorruption() || status.IsPathNotFound()) code = Errc::kCorrupt;
   if (status.IsNotFound()) code = Errc::kNotFound;
   return error(code, status.ToString(), "message store");
 }
@@ -129,6 +130,18 @@ Status Database::open_files(const std::string& directory) {
   db_.reset(db);
   meta_ = families_[0];
   chunks_ = families_[1];
+  return mark();
+}
+
+// A repair knows a column family only from its tables: one that lives in the log alone would be passed over.
+// So there is always one table, with a key that no message has.
+Status Database::mark() {
+  const std::string key(kMarkerKey);
+  std::string value;
+  if (db_->Get(rocksdb::ReadOptions{}, chunks_, key, &value).ok()) return {};
+  rocksdb::Status status = db_->Put(rocksdb::WriteOptions{}, chunks_, key, "decklog");
+  if (status.ok()) status = db_->Flush(rocksdb::FlushOptions{}, chunks_);
+  if (!status.ok()) return store_error(status);
   return {};
 }
 

@@ -127,6 +127,8 @@ class Database final {
 
  private:
   Database() = default;
+  static constexpr std::string_view kMarkerKey = "!";
+  Status mark();
   Status open_files(const std::string& directory);
   Status repair(const std::string& directory, OpenReport& report);
   void release(rocksdb::WriteBatch& batch, const FinishedEntry& entry);

@@ -17,6 +17,7 @@ FetchState MessageStore::Core::fetch(QueueId id, MessageId& cursor, const FetchL
   if (queue == nullptr) return FetchState::kDrained;
   const StoreTime time = clock_->advance(now);
   last_instant_ = now;
+  queue->unread = false;
   cursor = std::max(cursor, MessageId{queue->state.floor});
   Served served{out, out.size(), 0};
   for (;;) {
@@ -105,7 +106,7 @@ void MessageStore::Core::request(Queue& queue, LoadPurpose purpose, LoadJob job)
 void MessageStore::Core::rest(QueueId id) {
   Queue* queue = find(id);
   if (queue == nullptr) return;
-  queue->wants_news = false;
+  queue->wants_news = queue->unread = false;
   // What was loaded from disk goes; recent messages stay as long as the cache has room.
   while (queue->cover_to > queue->cover_from) {
     const auto at = queue->window.lower_bound(queue->cover_from);
@@ -209,6 +210,7 @@ void MessageStore::Core::on_loaded(LoadResult result) {
           queue->cover_from = result.job.from;
         }
         queue->cover_to = result.next;
+        queue->unread = true;
         break;
       case LoadPurpose::kTrim:
         queue->trimming = false;

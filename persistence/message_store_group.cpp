@@ -5,7 +5,7 @@ namespace {
 
 constexpr std::size_t kEagerMessages = 64;  // an open group of this size does not wait for the one in flight
 constexpr std::size_t kSettledSeal = 1'024;
-constexpr int kEvictionsAtOnce = 256;
+constexpr int kInUseAtOnce = 256;
 
 }  // namespace
 
@@ -260,7 +260,7 @@ void MessageStore::Core::release_from_cache(const std::shared_ptr<Chunk>& chunk)
 bool MessageStore::Core::evict_from(Queue& queue, const Chunk& chunk) {
   const auto at = queue.window.find(chunk.first());
   if (at == queue.window.end() || at->second.chunk.get() != &chunk) return false;
-  if (at->second.touched_group > durable_group_ || queue.loads > 0) return false;
+  if (at->second.touched_group > durable_group_ || queue.loads > 0 || queue.unread) return false;
   queue.window_waiting -= at->second.remaining;
   if (chunk.first() >= queue.tail_start) queue.tail_start = chunk.last() + 1;
   if (queue.cover_from <= chunk.first() && chunk.first() < queue.cover_to) {
@@ -271,14 +271,16 @@ bool MessageStore::Core::evict_from(Queue& queue, const Chunk& chunk) {
 }
 
 void MessageStore::Core::shrink_cache() {
-  int tries = kEvictionsAtOnce;
-  for (auto at = cache_.begin(); at != cache_.end() && cached_bytes_ > options_.cache_bytes && tries > 0;
-       --tries) {
+  int in_use =
+      0;  // chunks that cannot go now; looking at all of them each time would cost more than it gives
+  auto at = cache_.begin();
+  while (at != cache_.end() && cached_bytes_ > options_.cache_bytes && in_use < kInUseAtOnce) {
     const std::shared_ptr<Chunk> chunk = *at++;
     for (const std::uint32_t id : chunk->queues) {
       Queue* queue = find(QueueId{id});
       if (queue != nullptr && evict_from(*queue, *chunk)) release_from_cache(chunk);
     }
+    if (chunk->holders > 0) ++in_use;
   }
 }
 

@@ -73,7 +73,7 @@ Result<Database::Recount> Database::recount(const std::map<std::uint32_t, std::u
   if (!at->status().ok()) return store_error(at->status());
   rocksdb::WriteBatch batch;
   const std::unique_ptr<rocksdb::Iterator> chunk(db_->NewIterator(rocksdb::ReadOptions{}, chunks_));
-  for (chunk->SeekToFirst(); chunk->Valid(); chunk->Next()) {
+  for (chunk->Seek("m"); chunk->Valid() && chunk->key().starts_with("m"); chunk->Next()) {
     ByteReader key({chunk->key().data() + 1, chunk->key().size() - 1});
     const std::uint64_t first = key.key(8);
     out.last_id = std::max(out.last_id, first);

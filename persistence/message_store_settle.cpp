@@ -160,7 +160,8 @@ void MessageStore::Core::trim(Queue& queue, std::uint64_t known_to) {
     const Counters& c = queue.state.ledger.counters;
     return c.queued <= messages && c.queued_bytes <= bytes && live_bytes_ <= total;
   };
-  const std::uint64_t limit = queue.all_in_memory() ? UINT64_MAX : known_to;
+  const bool all_known = queue.all_in_memory() || known_to >= queue.tail_start;
+  const std::uint64_t limit = all_known ? UINT64_MAX : known_to;
   while (!enough() && !queue.window.empty()) {
     const auto at = queue.window.begin();
     if (at->first >= limit) break;

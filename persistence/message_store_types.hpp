@@ -74,7 +74,7 @@ struct QueueLimits {
 // One destination of a message.
 struct QueueRef {
   QueueId queue;
-  RouteId route;
+  RouteId route = {};
   std::uint8_t flags = 0;    // the caller's own: QoS, retain
   Duration time_to_live{0};  // 0 = for ever; counted by ExpiryClock (message_store_clock.hpp)
 };

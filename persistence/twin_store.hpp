@@ -27,14 +27,14 @@ struct TwinName {
 };
 
 struct TwinRecord {
-  std::string desired;  // JSON object; empty = not known
+  std::string desired = {};  // JSON object; empty = not known
   std::uint64_t desired_version = 0;
-  std::string reported;
+  std::string reported = {};
   std::uint64_t reported_version = 0;
-  std::string pending_patch;  // reported properties accepted here, not acknowledged upstream; nulls kept.
-                              // Empty = none
+  std::string pending_patch = {};  // reported properties accepted here, not acknowledged upstream; nulls
+                                   // kept. Empty = none
   std::uint64_t pending_base = 0;  // reported version that the patch was made on
-  WallTime last_sync;              // when upstream last confirmed desired and reported; zero = never
+  WallTime last_sync = {};         // when upstream last confirmed desired and reported; zero = never
   friend bool operator==(const TwinRecord&, const TwinRecord&) = default;
 };
 
