@@ -2,15 +2,13 @@
 # the proof that every accepted reading arrived. Sourced by scripts/demo.
 
 hub_pid() { "$decklog" --json list | tr '{' '\n' | sed -n 's/.*"name":"edgeHub".*"runtimeId":"\([0-9]*\)@.*/\1/p'; }
-module_running() { "$decklog" --json list | tr '{' '\n' | grep "\"name\":\"$1\"" | grep -q '"state":"running"'; }
 accepted_at_least() { [[ $(wc -l <"$dir/accepted.txt" 2>/dev/null || echo 0) -ge $1 ]]; }
-arrived() { cat "$dir"/fleet/telemetry/demo-1/* 2>/dev/null | grep -c '\\"n\\":\|"n":' || true; }
 cut_uplink() { touch "$dir/fleet/OFFLINE"; }
 restore_uplink() { rm -f "$dir/fleet/OFFLINE"; }
 
 missing_readings() {
   "$decklog" --json fleet telemetry --from-start --idle 2 2>/dev/null | grep -o '"n":[0-9]*' | cut -d: -f2 | sort -n -u >"$dir/arrived.txt"
-  sort -n -u "$dir/accepted.txt" | comm -23 <(sort -u "$dir/accepted.txt") <(sort -u "$dir/arrived.txt") | wc -l
+  comm -23 <(sort -u "$dir/accepted.txt") <(sort -u "$dir/arrived.txt") | wc -l
 }
 all_arrived() { [[ $(missing_readings) == 0 ]]; }
 

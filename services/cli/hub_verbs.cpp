@@ -56,17 +56,20 @@ std::string text_of(const json::object& object, const char* name) {
 }
 
 // One GET on the hub's socket, and a table of one of its lists.
-int show(const Session& session, const char* target, const char* list, const std::vector<const char*>& columns) {
+int show(const Session& session, const char* target, const char* list,
+         const std::vector<const char*>& columns) {
   const std::string socket = session.hub_socket();
   const auto answer = http::request({.unix_path = socket}, {.target = target});
-  if (!answer) return complain(error(answer.error().code, answer.error().message + " (is the hub running?)", socket));
+  if (!answer)
+    return complain(error(answer.error().code, answer.error().message + " (is the hub running?)", socket));
   if (session.json) {
     std::puts(answer->body.c_str());
     return kDone;
   }
   json::error_code code;
   const auto body = json::parse(answer->body, code);
-  if (code || !body.is_object() || !body.get_object().contains(list)) return complain(error(Errc::kInternal, "the hub's answer is not what was expected"));
+  if (code || !body.is_object() || !body.get_object().contains(list))
+    return complain(error(Errc::kInternal, "the hub's answer is not what was expected"));
   std::vector<std::string> head;
   for (const auto* column : columns) {
     head.emplace_back(column);
@@ -102,7 +105,8 @@ void add_hub(CLI::App& app, Session& session) {
   verb->callback([&session, arguments, port] {
     if (port->count() > 0)
       session.action = [arguments] { return run_development_broker(*arguments); };
-    else session.action = [&session] { return run_hub_service(session); };
+    else
+      session.action = [&session] { return run_hub_service(session); };
   });
 }
 
@@ -111,13 +115,19 @@ void add_hub(CLI::App& app, Session& session) {
 void add_hub_verbs(CLI::App& app, Session& session) {
   add_hub(app, session);
   app.add_subcommand("clients", "Clients of the hub: connected or not, and why")->callback([&session] {
-    session.action = [&session] { return show(session, "/v1/clients", "clients", {"client", "state", "since", "peer", "cause"}); };
-  });
-  app.add_subcommand("queues", "Messages that wait, by endpoint; accepted = delivered + expired + dropped + queued")->callback([&session] {
     session.action = [&session] {
-      return show(session, "/v1/queues", "queues", {"queue", "priority", "queued", "bytes", "oldest", "accepted", "delivered", "expired", "dropped", "conserved"});
+      return show(session, "/v1/clients", "clients", {"client", "state", "since", "peer", "cause"});
     };
   });
+  app.add_subcommand("queues",
+                     "Messages that wait, by endpoint; accepted = delivered + expired + dropped + queued")
+      ->callback([&session] {
+        session.action = [&session] {
+          return show(session, "/v1/queues", "queues",
+                      {"queue", "priority", "queued", "bytes", "oldest", "accepted", "delivered", "expired",
+                       "dropped", "conserved"});
+        };
+      });
   auto* route = app.add_subcommand("route", "Routes: evaluate or explain them");
   route->require_subcommand(1);
   auto file = std::make_shared<std::string>("-");

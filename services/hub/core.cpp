@@ -25,13 +25,15 @@ struct Folder {
     if (code || !value.is_object()) return;
     const auto& object = value.get_object();
     const auto ns = [&](const char* name, Duration& into) {
-      if (const auto* found = object.if_contains(name); found && found->is_int64()) into = Duration(found->get_int64());
+      if (const auto* found = object.if_contains(name); found && found->is_int64())
+        into = Duration(found->get_int64());
     };
     ns("pingEveryNs", state.uplink_settings.ping_every);
     ns("backoffFirstNs", state.uplink_settings.backoff_first);
     ns("backoffCapNs", state.uplink_settings.backoff_cap);
     ns("stableAfterNs", state.uplink_settings.stable_after);
-    if (const auto* found = object.if_contains("uplinkWanted"); found && found->is_bool()) state.uplink_wanted = found->get_bool();
+    if (const auto* found = object.if_contains("uplinkWanted"); found && found->is_bool())
+      state.uplink_wanted = found->get_bool();
   }
   void operator()(const ServiceStopped&) const { state.clean_shutdown = true; }
   void operator()(const UplinkTransitioned& fact) const { state.uplink = fact.life; }
@@ -98,9 +100,11 @@ struct HubCore::Turn {
     const auto step = sm::step(before, what, context);
     if (step.verdict == sm::Verdict::kIgnored) return;
     if (step.verdict == sm::Verdict::kRejected) {
-      return decide(InputRejected{"ClientSession", name, name_of(before.state), std::string(step.trigger), "not possible in this state"});
+      return decide(InputRejected{"ClientSession", name, name_of(before.state), std::string(step.trigger),
+                                  "not possible in this state"});
     }
-    decide(ClientTransitioned{name, before.state, step.next.state, std::string(step.trigger), cause, step.effects, step.next});
+    decide(ClientTransitioned{name, before.state, step.next.state, std::string(step.trigger), cause,
+                              step.effects, step.next});
   }
   void tell_uplink(const sm::UplinkInput& what) {
     const UplinkLife before = core.state_.uplink;
@@ -111,9 +115,11 @@ struct HubCore::Turn {
     const auto step = sm::step(before, what, context);
     if (step.verdict == sm::Verdict::kIgnored) return;
     if (step.verdict == sm::Verdict::kRejected) {
-      return decide(InputRejected{"Uplink", "uplink", name_of(before.state), std::string(step.trigger), "not possible in this state"});
+      return decide(InputRejected{"Uplink", "uplink", name_of(before.state), std::string(step.trigger),
+                                  "not possible in this state"});
     }
-    decide(UplinkTransitioned{before.state, step.next.state, std::string(step.trigger), step.effects, step.next});
+    decide(UplinkTransitioned{before.state, step.next.state, std::string(step.trigger), step.effects,
+                              step.next});
   }
 
   void operator()(const ServiceStarted&) {
@@ -125,7 +131,8 @@ struct HubCore::Turn {
   }
   void operator()(const ClientObserved& fact) { tell_client(fact.client, fact.cause, meaning(fact)); }
   void operator()(const LinkObserved& fact) {
-    if (fact.change == 0) return fact.cause == 0 ? tell_uplink(sm::PingAnswered{}) : tell_uplink(sm::PingMissed{});
+    if (fact.change == 0)
+      return fact.cause == 0 ? tell_uplink(sm::PingAnswered{}) : tell_uplink(sm::PingMissed{});
     if (fact.change == 1) return tell_uplink(sm::LinkEstablished{});
     if (fact.change == 2) return tell_uplink(sm::LinkLost{fact.cause});
     if (fact.change == 3) return tell_uplink(sm::LinkRefused{fact.cause});
@@ -178,7 +185,9 @@ std::string HubCore::snapshot() const {
   put(UplinkTransitioned{state_.uplink.state, state_.uplink.state, "", 0, state_.uplink});
   if (!state_.desired.document.empty()) put(state_.desired);
   if (state_.report.through != 0) put(state_.report);
-  for (const auto& [name, record] : state_.clients) put(ClientTransitioned{name, record.life.state, record.life.state, "", record.cause, 0, record.life}, record.changed);
+  for (const auto& [name, record] : state_.clients)
+    put(ClientTransitioned{name, record.life.state, record.life.state, "", record.cause, 0, record.life},
+        record.changed);
   return out;
 }
 
@@ -188,7 +197,8 @@ Status HubCore::restore(std::string_view bytes) {
   while (!bytes.empty()) {
     if (bytes.size() < 4) return error(Errc::kCorrupt, "snapshot ends early");
     std::size_t size = 0;
-    for (int i = 3; i >= 0; --i) size = size << 8 | static_cast<unsigned char>(bytes[static_cast<std::size_t>(i)]);
+    for (int i = 3; i >= 0; --i)
+      size = size << 8 | static_cast<unsigned char>(bytes[static_cast<std::size_t>(i)]);
     bytes.remove_prefix(4);
     if (size > bytes.size()) return error(Errc::kCorrupt, "snapshot ends early");
     const auto event = decode(bytes.substr(0, size));

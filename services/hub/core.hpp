@@ -1,5 +1,5 @@
-// The hub's core: ClientSession and Uplink machines over the hub's log. Pure; see AgentCore for the same thing of the
-// agent. One owner.
+// The hub's core: ClientSession and Uplink machines over the hub's log. Pure; see AgentCore for the same
+// thing of the agent. One owner.
 #pragma once
 
 #include <map>
@@ -16,7 +16,8 @@
 namespace decklog::hub {
 
 inline constexpr std::string_view kBehaviour[] = {"client-1", "uplink-1"};
-inline constexpr std::size_t kMaxClientRecords = 20'000;  // beyond: closed clients are forgotten, oldest first
+inline constexpr std::size_t kMaxClientRecords =
+    20'000;  // beyond: closed clients are forgotten, oldest first
 
 struct ClientRecord {
   ClientLife life;

@@ -16,13 +16,22 @@ constexpr const char* kUpstream = "$upstream";
 constexpr std::string_view kEpochKey = "hub/epoch";
 constexpr auto kRetryAfter = std::chrono::seconds(1);
 
-std::uint8_t store_priority(std::uint32_t priority) { return static_cast<std::uint8_t>(std::min<std::uint32_t>(priority, persistence::kPriorities - 1)); }
+std::uint8_t store_priority(std::uint32_t priority) {
+  return static_cast<std::uint8_t>(std::min<std::uint32_t>(priority, persistence::kPriorities - 1));
+}
 
 }  // namespace
 
-Forwarder::Forwarder(asio::any_io_executor executor, persistence::MessageStore& store, loop::Surroundings& surroundings, uplink::Uplink& uplink, HubLog& log,
+Forwarder::Forwarder(asio::any_io_executor executor, persistence::MessageStore& store,
+                     loop::Surroundings& surroundings, uplink::Uplink& uplink, HubLog& log,
                      Duration default_ttl, std::uint64_t store_limit_bytes)
-    : executor_(executor), store_(store), surroundings_(surroundings), uplink_(uplink), log_(log), default_ttl_(default_ttl), retry_(executor) {
+    : executor_(executor),
+      store_(store),
+      surroundings_(surroundings),
+      uplink_(uplink),
+      log_(log),
+      default_ttl_(default_ttl),
+      retry_(executor) {
   limits_.max_bytes = store_limit_bytes;
 }
 
@@ -45,7 +54,9 @@ Status Forwarder::start() {
 
 // The store's own lifetime: a store that was lost and begun anew must not reuse message names upstream.
 Status Forwarder::load_epoch() {
-  const auto read = store_.scan(kEpochKey, [this](std::string_view, std::string_view value) { epoch_ = std::strtoull(std::string(value).c_str(), nullptr, 10); });
+  const auto read = store_.scan(kEpochKey, [this](std::string_view, std::string_view value) {
+    epoch_ = std::strtoull(std::string(value).c_str(), nullptr, 10);
+  });
   if (!read) return read;
   if (epoch_ != 0) return {};
   epoch_ = surroundings_.random() >> 12;  // 52 bits: a JSON number everywhere
@@ -79,7 +90,9 @@ Result<Forwarder::Lane*> Forwarder::lane(Endpoint& endpoint, std::uint8_t priori
 }
 
 void Forwarder::accept(Ingest message, std::function<void(bool)> done) {
-  const auto answer = [this](std::function<void(bool)> callback, bool ok) { asio::post(executor_, [callback = std::move(callback), ok] { callback(ok); }); };
+  const auto answer = [this](std::function<void(bool)> callback, bool ok) {
+    asio::post(executor_, [callback = std::move(callback), ok] { callback(ok); });
+  };
   ++stats_.received[{message.output, message.sender.client_id()}];
   const RoutedView routed(message);
   routes_.evaluate(routed.view(), deliveries_);
@@ -90,11 +103,13 @@ void Forwarder::accept(Ingest message, std::function<void(bool)> done) {
       ++stats_.unacknowledged["storage_failure"];
       return answer(std::move(done), false);
     }
-    const Duration ttl = delivery.ttl_seconds != 0 ? Duration(std::chrono::seconds(delivery.ttl_seconds)) : default_ttl_;
+    const Duration ttl =
+        delivery.ttl_seconds != 0 ? Duration(std::chrono::seconds(delivery.ttl_seconds)) : default_ttl_;
     refs.push_back({(*to)->queue, route_ids_[delivery.route], 0, ttl});
   }
   const std::string head = encode_head(message);
-  const auto id = store_.put({head, message.body, persistence::lane_of(message.sender.client_id())}, refs, surroundings_.now(), unrouted_);
+  const auto id = store_.put({head, message.body, persistence::lane_of(message.sender.client_id())}, refs,
+                             surroundings_.now(), unrouted_);
   if (!id) {
     ++stats_.unacknowledged[to_string(id.error().code)];
     return answer(std::move(done), false);
@@ -124,23 +139,29 @@ bool Forwarder::on_readable(QueueId queue) {
   return true;
 }
 
-// Up to `most` messages, urgent priorities first, but every priority gets its share of each round: none starves.
-bool Forwarder::take(Endpoint& endpoint, std::size_t most, std::vector<Sent>& sent, std::vector<persistence::Delivery>& messages) {
+// Up to `most` messages, urgent priorities first, but every priority gets its share of each round: none
+// starves.
+bool Forwarder::take(Endpoint& endpoint, std::size_t most, std::vector<Sent>& sent,
+                     std::vector<persistence::Delivery>& messages) {
   const Instant now = surroundings_.now();
   for (auto& [priority, lane] : endpoint.lanes) {
     if (lane.drained || messages.size() >= most) continue;
-    const std::size_t share = std::max<std::size_t>(1, most * (persistence::kPriorities - priority) / (persistence::kPriorities + 5));
+    const std::size_t share = std::max<std::size_t>(
+        1, most * (persistence::kPriorities - priority) / (persistence::kPriorities + 5));
     persistence::FetchLimits limits;
     limits.max_messages = std::min(most - messages.size(), endpoint.lanes.size() == 1 ? most : share);
     const std::size_t before = messages.size();
     const auto state = store_.fetch(lane.queue, lane.cursor, limits, now, messages);
     lane.drained = state != persistence::FetchState::kServed;
-    for (std::size_t i = before; i < messages.size(); ++i) sent.push_back({&endpoint, lane.queue, messages[i].id});
+    for (std::size_t i = before; i < messages.size(); ++i)
+      sent.push_back({&endpoint, lane.queue, messages[i].id});
   }
   return !messages.empty();
 }
 
-void Forwarder::pump(Endpoint& endpoint) { endpoint.module.empty() ? pump_upstream(endpoint) : pump_module(endpoint); }
+void Forwarder::pump(Endpoint& endpoint) {
+  endpoint.module.empty() ? pump_upstream(endpoint) : pump_module(endpoint);
+}
 
 void Forwarder::pump_module(Endpoint& endpoint) {
   const Identity module{"", endpoint.module};
@@ -222,15 +243,25 @@ void Forwarder::pump_upstream(Endpoint& endpoint) {
       continue;
     }
     kept.push_back(sent[i]);
-    batch.push_back({epoch_, messages[i].id.value, std::move(message->sender.device), std::move(message->sender.module), std::move(message->output),
+    batch.push_back({epoch_, messages[i].id.value, std::move(message->sender.device),
+                     std::move(message->sender.module), std::move(message->output),
                      std::move(message->properties), std::move(message->body), messages[i].accepted});
   }
   if (batch.empty()) return;
   publishing_ = true;
-  uplink_.publish(std::move(batch), [this, kept = std::move(kept)](Result<std::size_t> count) mutable { published(std::move(kept), count); });
+  uplink_.publish(std::move(batch), [this, kept = std::move(kept)](Result<std::size_t> count) mutable {
+    published(std::move(kept), count);
+  });
 }
 
 void Forwarder::published(std::vector<Sent> batch, const Result<std::size_t>& count) {
+  if (!count && count.error().code == Errc::kTooLarge && !batch.empty()) {
+    // The fleet will never take this one: it must not block those behind it.
+    publishing_ = false;
+    store_.dead_letter(batch.front().queue, batch.front().id, "refused-upstream");
+    rewind(*batch.front().endpoint);
+    return pump(*batch.front().endpoint);
+  }
   if (!count || *count == 0) {
     publishing_ = false;
     if (!batch.empty()) rewind(*batch.front().endpoint);
@@ -247,7 +278,8 @@ void Forwarder::published(std::vector<Sent> batch, const Result<std::size_t>& co
     }
     if (!stream_.empty() && stream_ != *stream) {
       // The stream was made anew: what it took before may be gone. Nothing unconfirmed is given up.
-      log_.note(Remarked{"uplink", "telemetry", "the stream upstream was re-created; unconfirmed messages go again"});
+      log_.note(Remarked{"uplink", "telemetry",
+                         "the stream upstream was re-created; unconfirmed messages go again"});
       stream_ = *stream;
       rewind(upstream);
       return pump(upstream);

@@ -1,7 +1,8 @@
-// Routing and store-and-forward: one durable copy of a message, a queue for each endpoint and priority, delivery with a
-// window, reclaimed when the receiver has it. Upstream batches are bounded and go in order; (epoch, message id) name each
-// message for ever. A copy is kept until the fleet's checkpoint says that its stream is still the one that took it.
-// Owner: Hub. Thread: the hub's executor. Bounds: the constants below, and the message store's.
+// Routing and store-and-forward: one durable copy of a message, a queue for each endpoint and priority,
+// delivery with a window, reclaimed when the receiver has it. Upstream batches are bounded and go in order;
+// (epoch, message id) name each message for ever. A copy is kept until the fleet's checkpoint says that its
+// stream is still the one that took it. Owner: Hub. Thread: the hub's executor. Bounds: the constants below,
+// and the message store's.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -18,8 +19,8 @@
 
 namespace decklog::hub {
 
-inline constexpr std::size_t kUpstreamBatch = 256;          // messages
-inline constexpr std::size_t kModuleWindow = 64;            // sent to one input and not acknowledged
+inline constexpr std::size_t kUpstreamBatch = 256;  // messages
+inline constexpr std::size_t kModuleWindow = 64;    // sent to one input and not acknowledged
 inline constexpr std::size_t kMaxMessageBodyBytes = 256 * 1024;
 
 struct ForwarderStats {
@@ -30,8 +31,9 @@ struct ForwarderStats {
 
 class Forwarder final : public MessageSink {
  public:
-  Forwarder(boost::asio::any_io_executor executor, persistence::MessageStore& store, loop::Surroundings& surroundings, uplink::Uplink& uplink,
-            HubLog& log, Duration default_ttl, std::uint64_t store_limit_bytes);
+  Forwarder(boost::asio::any_io_executor executor, persistence::MessageStore& store,
+            loop::Surroundings& surroundings, uplink::Uplink& uplink, HubLog& log, Duration default_ttl,
+            std::uint64_t store_limit_bytes);
 
   void attach(ClientSide& clients) { clients_ = &clients; }
   // Opens the queues that earlier runs left, and the default route.
@@ -55,7 +57,7 @@ class Forwarder final : public MessageSink {
     bool drained = false;
   };
   struct Endpoint {
-    std::string id;                     // "$upstream" or "module/input"
+    std::string id;  // "$upstream" or "module/input"
     std::string module, input;
     std::map<std::uint8_t, Lane> lanes;
     std::size_t in_flight = 0;
@@ -68,7 +70,8 @@ class Forwarder final : public MessageSink {
 
   Endpoint& endpoint(const std::string& id);
   Result<Lane*> lane(Endpoint& endpoint, std::uint8_t priority);
-  bool take(Endpoint& endpoint, std::size_t most, std::vector<Sent>& sent, std::vector<persistence::Delivery>& messages);
+  bool take(Endpoint& endpoint, std::size_t most, std::vector<Sent>& sent,
+            std::vector<persistence::Delivery>& messages);
   void pump(Endpoint& endpoint);
   void pump_module(Endpoint& endpoint);
   void pump_upstream(Endpoint& endpoint);

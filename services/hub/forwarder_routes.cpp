@@ -21,9 +21,12 @@ MessageSink::Configured Forwarder::configure(const std::string& desired_json, st
   if (!compiled) return {400, describe(compiled.error())};
   Duration ttl = default_ttl_;
   if (const auto* keep = document.if_contains("storeAndForwardConfiguration"); keep && keep->is_object()) {
-    if (const auto* seconds = keep->get_object().if_contains("timeToLiveSecs"); seconds && !seconds->is_null()) {
-      if (!seconds->is_int64() || seconds->get_int64() > 4'294'967'295) return {400, "$.storeAndForwardConfiguration.timeToLiveSecs: must be a whole number of seconds"};
-      ttl = seconds->get_int64() < 0 ? Duration::zero() : Duration(std::chrono::seconds(seconds->get_int64()));
+    if (const auto* seconds = keep->get_object().if_contains("timeToLiveSecs");
+        seconds && !seconds->is_null()) {
+      if (!seconds->is_int64() || seconds->get_int64() > 4'294'967'295)
+        return {400, "$.storeAndForwardConfiguration.timeToLiveSecs: must be a whole number of seconds"};
+      ttl =
+          seconds->get_int64() < 0 ? Duration::zero() : Duration(std::chrono::seconds(seconds->get_int64()));
     }
   }
   std::vector<persistence::RouteId> ids;
@@ -39,10 +42,14 @@ MessageSink::Configured Forwarder::configure(const std::string& desired_json, st
   Configured result;
   for (const auto& refused : routes_.refused()) {
     result.code = 400;
-    result.description += (result.description.empty() ? "" : "; ") + ("route " + refused.name + ": " + describe(refused.reason));
-    log_.note(InputRejected{"route", refused.name, "version " + std::to_string(version), "route", describe(refused.reason)});
+    result.description += (result.description.empty() ? "" : "; ") +
+                          ("route " + refused.name + ": " + describe(refused.reason));
+    log_.note(InputRejected{"route", refused.name, "version " + std::to_string(version), "route",
+                            describe(refused.reason)});
   }
-  log_.note(Remarked{"routes", "version " + std::to_string(version), std::to_string(routes_.routes().size()) + " routes in force, " + std::to_string(routes_.refused().size()) + " refused"});
+  log_.note(Remarked{"routes", "version " + std::to_string(version),
+                     std::to_string(routes_.routes().size()) + " routes in force, " +
+                         std::to_string(routes_.refused().size()) + " refused"});
   return result;
 }
 

@@ -38,9 +38,12 @@ persistence::Sealer sealer_for(const workload::DeviceKeys& keys, const char* pur
 
 }  // namespace
 
-Hub::Hub(asio::io_context& context, const config::Config& config) : context_(context), config_(config), parts_(std::make_unique<Parts>()), tick_(context) {}
+Hub::Hub(asio::io_context& context, const config::Config& config)
+    : context_(context), config_(config), parts_(std::make_unique<Parts>()), tick_(context) {}
 
-Hub::~Hub() { *parts_->alive = false; }
+Hub::~Hub() {
+  *parts_->alive = false;
+}
 
 Status Hub::open() {
   std::error_code failed;
@@ -93,8 +96,11 @@ Status Hub::open_log() {
       if (*alive) parts_->loop->want_snapshot();
     });
   };
-  auto journal = agent::open_journal(config_.data_dir + "/hub/journal", config_.hub.journal_budget_bytes, hooks);
-  if (!journal) return error(journal.error().code, "another hub is running on this data directory: " + describe(journal.error()));
+  auto journal =
+      agent::open_journal(config_.data_dir + "/hub/journal", config_.hub.journal_budget_bytes, hooks);
+  if (!journal)
+    return error(journal.error().code,
+                 "another hub is running on this data directory: " + describe(journal.error()));
   journal_ = std::move(*journal);
   auto& log = *journal_.journal;
   Sequence from{1};
@@ -110,16 +116,20 @@ Status Hub::open_log() {
   if (log.durable_sequence()) (void)log.read(from, log.durable_sequence(), visitor);
   loop::LoopOptions options;
   options.build = build_id();
-  parts_->loop = std::make_unique<loop::ServiceLoop>(context_.get_executor(), log, core_, surroundings_, options);
+  parts_->loop =
+      std::make_unique<loop::ServiceLoop>(context_.get_executor(), log, core_, surroundings_, options);
   parts_->loop->on_release([this](const Envelope& event) { released(event); });
-  parts_->timers = std::make_unique<agent::Timers>(context_.get_executor(), surroundings_, [this](const std::string& key) { parts_->loop->submit(TimerFired{key}); });
+  parts_->timers = std::make_unique<agent::Timers>(
+      context_.get_executor(), surroundings_,
+      [this](const std::string& key) { parts_->loop->submit(TimerFired{key}); });
   HubLink::Hooks link;
   link.on_change = [this](bool up) {
     parts_->forwarder->on_link(up);
     parts_->head->on_link(up);
   };
   link.reported = [this] { return reported(); };
-  parts_->link = std::make_unique<HubLink>(context_.get_executor(), *parts_->loop, state(), *parts_->timers, *parts_->uplink, config_.device, link);
+  parts_->link = std::make_unique<HubLink>(context_.get_executor(), *parts_->loop, state(), *parts_->timers,
+                                           *parts_->uplink, config_.device, link);
   parts_->uplink->set_listener(listener());
   return {};
 }
@@ -135,19 +145,25 @@ Status Hub::open_stores() {
     if (parts_->forwarder && parts_->forwarder->on_readable(queue)) return;
     if (parts_->session_store) parts_->session_store->on_readable(queue);
   };
-  hooks.lost = [this](const persistence::Loss& loss) { note(MessagesDropped{loss.route, loss.queue, loss.reason, loss.count, loss.first.value, loss.last.value}); };
+  hooks.lost = [this](const persistence::Loss& loss) {
+    note(MessagesDropped{loss.route, loss.queue, loss.reason, loss.count, loss.first.value, loss.last.value});
+  };
   hooks.trouble = [this](const persistence::StoreTrouble& trouble) {
-    parts_->loop->submit(StoreObserved{"messages", static_cast<std::uint16_t>(trouble.code), trouble.code == Errc::kOk ? "takes messages again" : trouble.message});
+    parts_->loop->submit(StoreObserved{"messages", static_cast<std::uint16_t>(trouble.code),
+                                       trouble.code == Errc::kOk ? "takes messages again" : trouble.message});
   };
   persistence::MessageStoreOptions options;
   options.directory = config_.data_dir + "/hub/messages";
-  options.durability = config_.hub.durability == "process" ? persistence::Durability::kProcess : persistence::Durability::kPower;
+  options.durability = config_.hub.durability == "process" ? persistence::Durability::kProcess
+                                                           : persistence::Durability::kPower;
   options.max_bytes = config_.hub.store_limit_bytes;
   auto messages = persistence::MessageStore::open(options, hooks, surroundings_.boot(), surroundings_.now());
   if (!messages) return messages.error();
   parts_->messages = std::move(*messages);
   if (parts_->messages->open_report().damaged) {
-    note(GapRecorded{.gap = GapKind::kDamaged, .reason = "message store: " + parts_->messages->open_report().problem, .kept_aside = parts_->messages->open_report().kept_aside});
+    note(GapRecorded{.gap = GapKind::kDamaged,
+                     .reason = "message store: " + parts_->messages->open_report().problem,
+                     .kept_aside = parts_->messages->open_report().kept_aside});
   }
   auto sessions = persistence::SessionStore::open(*parts_->messages);
   if (!sessions) return sessions.error();
@@ -155,29 +171,42 @@ Status Hub::open_stores() {
   auto twins = persistence::TwinStore::open(*parts_->messages, sealer_for(*parts_->keys, "twins"));
   if (!twins) return twins.error();
   parts_->twins = std::move(*twins);
-  auto identities = persistence::IdentityStore::open(*parts_->messages, sealer_for(*parts_->keys, "identities"));
+  auto identities =
+      persistence::IdentityStore::open(*parts_->messages, sealer_for(*parts_->keys, "identities"));
   if (!identities) return identities.error();
   parts_->identities = std::move(*identities);
   persistence::QueueLimits session_queue;
   session_queue.policy = persistence::FullPolicy::kDropNew;
-  parts_->session_store = std::make_unique<broker::DurableSessionStore>(*parts_->messages, *parts_->sessions, [this] { return surroundings_.now(); }, session_queue);
-  parts_->forwarder = std::make_unique<Forwarder>(context_.get_executor(), *parts_->messages, surroundings_, *parts_->uplink, *this, config_.hub.default_ttl, config_.hub.store_limit_bytes);
+  parts_->session_store = std::make_unique<broker::DurableSessionStore>(
+      *parts_->messages, *parts_->sessions, [this] { return surroundings_.now(); }, session_queue);
+  parts_->forwarder =
+      std::make_unique<Forwarder>(context_.get_executor(), *parts_->messages, surroundings_, *parts_->uplink,
+                                  *this, config_.hub.default_ttl, config_.hub.store_limit_bytes);
   return parts_->forwarder->start();
 }
 
 Status Hub::open_listeners() {
   std::error_code failed;
   std::filesystem::create_directories(config_.data_dir + "/workload", failed);
-  parts_->modules = std::make_unique<workload::LocalIdentities>(context_.get_executor(), config_.data_dir + "/workload/identities.sealed", *parts_->keys);
-  if (auto status = parts_->modules->start([this] { if (parts_->head) parts_->head->tick(); }); !status) return status;
-  parts_->head = std::make_unique<Head>(HeadParts{context_.get_executor(), config_, surroundings_, *parts_->uplink, *parts_->forwarder, *this, *parts_->twins, *parts_->identities, *parts_->modules});
+  parts_->modules = std::make_unique<workload::LocalIdentities>(
+      context_.get_executor(), config_.data_dir + "/workload/identities.sealed", *parts_->keys);
+  if (auto status = parts_->modules->start([this] {
+        if (parts_->head) parts_->head->tick();
+      });
+      !status)
+    return status;
+  parts_->head = std::make_unique<Head>(HeadParts{context_.get_executor(), config_, surroundings_,
+                                                  *parts_->uplink, *parts_->forwarder, *this, *parts_->twins,
+                                                  *parts_->identities, *parts_->modules});
   parts_->forwarder->attach(*parts_->head);
   if (config_.hub.mqtt_tls || config_.hub.https) {
     if (auto status = load_certificate(true); !status) return status;
   }
   broker::BrokerOptions options;
   options.limits.max_connections = config_.hub.max_clients;
-  const auto add = [&](const char* name, broker::Transport transport, const std::optional<config::Endpoint>& at, const std::shared_ptr<broker::TlsContext>& tls) {
+  const auto add = [&](const char* name, broker::Transport transport,
+                       const std::optional<config::Endpoint>& at,
+                       const std::shared_ptr<broker::TlsContext>& tls) {
     if (at) options.listeners.push_back({name, transport, at->address, at->port, tls});
   };
   add("mqtts", broker::Transport::kTls, config_.hub.mqtt_tls, parts_->tls);
@@ -188,21 +217,24 @@ Status Hub::open_listeners() {
   return parts_->broker->open();
 }
 
-// The user's certificate, or the one the agent keeps renewed. Read again now and then: a new one is used by the next
-// handshake, without a restart.
+// The user's certificate, or the one the agent keeps renewed. Read again now and then: a new one is used by
+// the next handshake, without a restart.
 Status Hub::load_certificate(bool first) {
   broker::TlsMaterial material;
   const bool own = !config_.hub.server_certificate_file.empty();
-  material.certificate_chain_pem = read_file(own ? config_.hub.server_certificate_file : config_.data_dir + "/workload/hub-server.pem");
+  material.certificate_chain_pem =
+      read_file(own ? config_.hub.server_certificate_file : config_.data_dir + "/workload/hub-server.pem");
   material.private_key_pem = own ? read_file(config_.hub.server_key_file) : material.certificate_chain_pem;
   material.client_ca_pem = read_file(config_.data_dir + "/workload/edge-ca.pem");
   if (material.certificate_chain_pem.empty() && first && !own) {
     if (auto status = make_certificate(); !status) return status;
-    material.certificate_chain_pem = material.private_key_pem = read_file(config_.data_dir + "/workload/hub-server.pem");
+    material.certificate_chain_pem = material.private_key_pem =
+        read_file(config_.data_dir + "/workload/hub-server.pem");
     material.client_ca_pem = read_file(config_.data_dir + "/workload/edge-ca.pem");
   }
   if (material.certificate_chain_pem.empty()) {
-    return error(Errc::kNotFound, "no server certificate", own ? config_.hub.server_certificate_file : config_.data_dir + "/workload/hub-server.pem");
+    return error(Errc::kNotFound, "no server certificate",
+                 own ? config_.hub.server_certificate_file : config_.data_dir + "/workload/hub-server.pem");
   }
   const std::string text = material.certificate_chain_pem + material.private_key_pem + material.client_ca_pem;
   if (!first && text == parts_->certificate) return {};
@@ -219,14 +251,18 @@ Status Hub::load_certificate(bool first) {
   return {};
 }
 
-// A hub that runs before (or without) an agent makes edge CA and certificate itself; an agent finds and keeps them.
+// A hub that runs before (or without) an agent makes edge CA and certificate itself; an agent finds and keeps
+// them.
 Status Hub::make_certificate() {
   const std::string directory = config_.data_dir + "/workload";
   std::optional<workload::UserCa> user;
-  if (!config_.edge_ca_certificate_file.empty()) user = workload::UserCa{config_.edge_ca_certificate_file, config_.edge_ca_key_file, ""};
+  if (!config_.edge_ca_certificate_file.empty())
+    user = workload::UserCa{config_.edge_ca_certificate_file, config_.edge_ca_key_file, ""};
   auto ca = workload::EdgeCa::open(directory, user, surroundings_.now().wall);
   if (!ca) return ca.error();
-  auto made = workload::ServerCertificate::open(directory + "/hub-server.pem", {config_.gateway_hostname, "localhost", "127.0.0.1"}, *ca, surroundings_.now().wall);
+  auto made = workload::ServerCertificate::open(directory + "/hub-server.pem",
+                                                {config_.gateway_hostname, "localhost", "127.0.0.1"}, *ca,
+                                                surroundings_.now().wall);
   return made ? Status{} : Status{made.error()};
 }
 
@@ -237,14 +273,20 @@ uplink::Listener Hub::listener() {
     if (key.device == config_.device && key.module == "$edgeHub") return received_desired(value);
     parts_->head->on_desired(key, value);
   };
-  listener.on_identity = [this](const uplink::TwinKey& key, const std::string& json) { parts_->head->on_identity(key, json); };
+  listener.on_identity = [this](const uplink::TwinKey& key, const std::string& json) {
+    parts_->head->on_identity(key, json);
+  };
   listener.on_method = [this](const uplink::MethodCall& call) { parts_->head->on_method(call); };
-  listener.on_cloud_message = [this](const uplink::CloudMessage& message) { parts_->head->on_cloud_message(message); };
+  listener.on_cloud_message = [this](const uplink::CloudMessage& message) {
+    parts_->head->on_cloud_message(message);
+  };
   return listener;
 }
 
 void Hub::received_desired(const uplink::TwinValue& value) {
-  if (value.revision == 0 || (value.json == state().desired.document && value.revision == state().desired.version)) return;
+  if (value.revision == 0 ||
+      (value.json == state().desired.document && value.revision == state().desired.version))
+    return;
   DesiredReceived fact;
   fact.source = "uplink";
   fact.version = value.revision;
@@ -260,7 +302,9 @@ void Hub::received_desired(const uplink::TwinValue& value) {
     fact.document = value.json;
     if (configured.code != 200) fact.problem = configured.description;
   }
-  parts_->loop->submit(std::move(fact), Actor("fleet"), Correlation("routes/" + std::to_string(value.revision)), [this](Result<Sequence>) { parts_->link->consider_report(); });
+  parts_->loop->submit(std::move(fact), Actor("fleet"),
+                       Correlation("routes/" + std::to_string(value.revision)),
+                       [this](Result<Sequence>) { parts_->link->consider_report(); });
 }
 
 void Hub::released(const Envelope& event) {
@@ -276,7 +320,8 @@ void Hub::tick() {
     parts_->head->tick();
     if (++ticks_ % 5 == 0) parts_->messages->tick(surroundings_.now());
     if (ticks_ % kCertificateLookTicks == 0 && parts_->tls) {
-      if (const auto status = load_certificate(false); !status) note(Remarked{"certificate", "hub", describe(status.error())});
+      if (const auto status = load_certificate(false); !status)
+        note(Remarked{"certificate", "hub", describe(status.error())});
     }
     tick();
   });
@@ -294,17 +339,23 @@ void Hub::stop(const std::string& reason, std::function<void()> done) {
   });
 }
 
-void Hub::observe(const std::string& client, std::string observation, std::string cause, std::string peer, std::string detail) {
-  parts_->loop->submit(ClientObserved{client, std::move(observation), std::move(cause), std::move(peer), std::move(detail)});
+void Hub::observe(const std::string& client, std::string observation, std::string cause, std::string peer,
+                  std::string detail) {
+  parts_->loop->submit(
+      ClientObserved{client, std::move(observation), std::move(cause), std::move(peer), std::move(detail)});
 }
 
-void Hub::note(Fact fact) { parts_->loop->note(std::move(fact)); }
+void Hub::note(Fact fact) {
+  parts_->loop->note(std::move(fact));
+}
 
 bool Hub::storming(const std::string& client) const {
   const auto found = state().clients.find(client);
   return found != state().clients.end() && found->second.life.storming;
 }
 
-std::uint16_t Hub::port(std::string_view listener) const { return parts_->broker->port(listener); }
+std::uint16_t Hub::port(std::string_view listener) const {
+  return parts_->broker->port(listener);
+}
 
 }  // namespace decklog::hub

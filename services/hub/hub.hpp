@@ -1,5 +1,5 @@
-// The Edge Hub, put together: core and log, message store, broker, head, forwarder, link. Thread: one io_context, run by
-// one thread. Owner: hub_service.
+// The Edge Hub, put together: core and log, message store, broker, head, forwarder, link. Thread: one
+// io_context, run by one thread. Owner: hub_service.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -33,7 +33,8 @@ class Hub final : public HubLog {
   std::string metrics_text() const;
   std::uint16_t port(std::string_view listener) const;
 
-  void observe(const std::string& client, std::string observation, std::string cause, std::string peer, std::string detail) override;
+  void observe(const std::string& client, std::string observation, std::string cause, std::string peer,
+               std::string detail) override;
   void note(Fact fact) override;
   bool storming(const std::string& client) const override;
 

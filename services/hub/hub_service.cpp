@@ -30,7 +30,8 @@ void answer(const Hub& hub, const http::Request& request, const http::Responder&
   if (path == "/v1/clients") return responder.send({200, "application/json", hub.clients_json()});
   if (path == "/v1/queues") return responder.send({200, "application/json", hub.queues_json()});
   if (path == "/metrics") return responder.send({200, "text/plain; version=0.0.4", hub.metrics_text()});
-  if (path == "/healthz" || path == "/readyz") return responder.send({200, "application/json", "{\"status\":\"ok\"}"});
+  if (path == "/healthz" || path == "/readyz")
+    return responder.send({200, "application/json", "{\"status\":\"ok\"}"});
   responder.send(http::json_error(404, "no such resource"));
 }
 
@@ -49,9 +50,12 @@ int run_hub(const config::Config& config) {
     return 1;
   };
   if (const auto status = hub.open(); !status) return complain(status.error());
-  const auto handler = [&hub](const http::Request& request, const http::Responder& responder) { answer(hub, request, responder); };
+  const auto handler = [&hub](const http::Request& request, const http::Responder& responder) {
+    answer(hub, request, responder);
+  };
   http::Server management(context.get_executor(), {}, handler), metrics(context.get_executor(), {}, handler);
-  if (const auto status = management.listen_unix(config.hub.management_socket); !status) return complain(status.error());
+  if (const auto status = management.listen_unix(config.hub.management_socket); !status)
+    return complain(status.error());
   if (config.hub.metrics) {
     const auto port = metrics.listen_tcp(config.hub.metrics->address, config.hub.metrics->port);
     if (!port) return complain(port.error());
@@ -60,7 +64,8 @@ int run_hub(const config::Config& config) {
   signals.async_wait([&](boost::system::error_code failed, int number) {
     if (!failed) hub.stop(number == SIGTERM ? "SIGTERM" : "SIGINT", [&] { context.stop(); });
   });
-  std::printf("decklog hub: device %s, mqtts port %u, https port %u, mqtt port %u\n", config.device.c_str(), hub.port("mqtts"), hub.port("https"), hub.port("mqtt"));
+  std::printf("decklog hub: device %s, mqtts port %u, https port %u, mqtt port %u\n", config.device.c_str(),
+              hub.port("mqtts"), hub.port("https"), hub.port("mqtt"));
   std::fflush(stdout);
   context.run();
   return 0;

@@ -1,5 +1,5 @@
-// The hub as a process: runs until SIGTERM or SIGINT. Management API on its unix socket: GET /v1/clients, /v1/queues;
-// /metrics, /healthz and /readyz on hub.metrics when set.
+// The hub as a process: runs until SIGTERM or SIGINT. Management API on its unix socket: GET /v1/clients,
+// /v1/queues; /metrics, /healthz and /readyz on hub.metrics when set.
 #pragma once
 
 #include "services/config/config.hpp"

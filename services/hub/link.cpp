@@ -10,12 +10,19 @@ constexpr Duration kPingTimeout = std::chrono::seconds(5);
 constexpr const char* kModule = "$edgeHub";
 }  // namespace
 
-HubLink::HubLink(boost::asio::any_io_executor executor, loop::ServiceLoop& loop, const HubState& state, agent::Timers& timers, uplink::Uplink& uplink,
-                 std::string device, Hooks hooks)
-    : loop_(loop), state_(state), timers_(timers), uplink_(uplink), device_(std::move(device)), hooks_(std::move(hooks)), pause_(executor) {}
+HubLink::HubLink(boost::asio::any_io_executor executor, loop::ServiceLoop& loop, const HubState& state,
+                 agent::Timers& timers, uplink::Uplink& uplink, std::string device, Hooks hooks)
+    : loop_(loop),
+      state_(state),
+      timers_(timers),
+      uplink_(uplink),
+      device_(std::move(device)),
+      hooks_(std::move(hooks)),
+      pause_(executor) {}
 
 void HubLink::on_link(const uplink::LinkEvent& event) {
-  loop_.submit(LinkObserved{static_cast<std::uint8_t>(event.change), static_cast<std::uint8_t>(event.cause), event.detail.substr(0, 500)});
+  loop_.submit(LinkObserved{static_cast<std::uint8_t>(event.change), static_cast<std::uint8_t>(event.cause),
+                            event.detail.substr(0, 500)});
 }
 
 void HubLink::carry_out(const UplinkTransitioned& decision) {
@@ -27,7 +34,8 @@ void HubLink::carry_out(const UplinkTransitioned& decision) {
   if (has(sm::kPing)) {
     uplink_.ping(kPingTimeout, [this](Status answered) {
       const auto missed = static_cast<std::uint8_t>(uplink::LinkCause::kPingMissed);
-      loop_.submit(LinkObserved{0, answered ? std::uint8_t{0} : missed, answered ? "" : describe(answered.error())});
+      loop_.submit(
+          LinkObserved{0, answered ? std::uint8_t{0} : missed, answered ? "" : describe(answered.error())});
     });
   }
   if (has(sm::kLinkDown)) {
@@ -66,14 +74,15 @@ void HubLink::report() {
   sending_ = true;
   again_ = false;
   const std::uint64_t through = state_.through.value;
-  uplink_.put_reported({device_, kModule}, document, std::nullopt, [this, document, through](Result<std::uint64_t> revision) {
-    sending_ = false;
-    if (revision) {
-      last_sent_ = document;
-      loop_.submit(ReportAcknowledged{through, *revision, "", 0, ""});
-    }
-    if (again_ || !revision) consider_report();
-  });
+  uplink_.put_reported({device_, kModule}, document, std::nullopt,
+                       [this, document, through](Result<std::uint64_t> revision) {
+                         sending_ = false;
+                         if (revision) {
+                           last_sent_ = document;
+                           loop_.submit(ReportAcknowledged{through, *revision, "", 0, ""});
+                         }
+                         if (again_ || !revision) consider_report();
+                       });
 }
 
 }  // namespace decklog::hub

@@ -1,5 +1,5 @@
-// The hub's uplink: carries out what the Uplink machine decided, and reports $edgeHub's document (routes applied,
-// clients connected). Owner: Hub. Thread: the executor's.
+// The hub's uplink: carries out what the Uplink machine decided, and reports $edgeHub's document (routes
+// applied, clients connected). Owner: Hub. Thread: the executor's.
 #pragma once
 
 #include <boost/asio/steady_timer.hpp>
@@ -19,8 +19,8 @@ class HubLink {
     std::function<void(bool up)> on_change;
     std::function<std::string()> reported;  // the document; "" = nothing to say yet
   };
-  HubLink(boost::asio::any_io_executor executor, loop::ServiceLoop& loop, const HubState& state, agent::Timers& timers, uplink::Uplink& uplink,
-          std::string device, Hooks hooks);
+  HubLink(boost::asio::any_io_executor executor, loop::ServiceLoop& loop, const HubState& state,
+          agent::Timers& timers, uplink::Uplink& uplink, std::string device, Hooks hooks);
 
   void carry_out(const UplinkTransitioned& decision);
   void on_link(const uplink::LinkEvent& event);

@@ -22,15 +22,16 @@ bool take_text(std::string_view& in, std::string& out) {
 }
 
 // System properties on the wire and in conditions.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kSystemNames{{{"$.mid", "messageId"},
-                                                                                    {"$.cid", "correlationId"},
-                                                                                    {"$.uid", "userId"},
-                                                                                    {"$.to", "to"},
-                                                                                    {"$.ct", "contentType"},
-                                                                                    {"$.ce", "contentEncoding"},
-                                                                                    {"$.exp", "absoluteExpiryTime"},
-                                                                                    {"$.ctime", "creationTimeUtc"},
-                                                                                    {"$.schema", "messageSchema"}}};
+constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kSystemNames{
+    {{"$.mid", "messageId"},
+     {"$.cid", "correlationId"},
+     {"$.uid", "userId"},
+     {"$.to", "to"},
+     {"$.ct", "contentType"},
+     {"$.ce", "contentEncoding"},
+     {"$.exp", "absoluteExpiryTime"},
+     {"$.ctime", "creationTimeUtc"},
+     {"$.schema", "messageSchema"}}};
 
 }  // namespace
 
@@ -48,10 +49,12 @@ std::string encode_head(const Ingest& message) {
 
 Result<Ingest> decode_head(std::string_view head, std::string_view body) {
   Ingest message;
-  if (head.empty() || (head[0] != '\1' && head[0] != '\2')) return error(Errc::kCorrupt, "stored message has an unknown form");
+  if (head.empty() || (head[0] != '\1' && head[0] != '\2'))
+    return error(Errc::kCorrupt, "stored message has an unknown form");
   message.twin_change = head[0] == '\2';
   head.remove_prefix(1);
-  bool ok = take_text(head, message.sender.device) && take_text(head, message.sender.module) && take_text(head, message.output);
+  bool ok = take_text(head, message.sender.device) && take_text(head, message.sender.module) &&
+            take_text(head, message.output);
   while (ok && !head.empty()) {
     auto& property = message.properties.emplace_back();
     ok = take_text(head, property.first) && take_text(head, property.second);

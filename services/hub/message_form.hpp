@@ -1,4 +1,5 @@
-// A message's stored head: sender, output, properties; and what routes may look at. Private to services/hub. Pure.
+// A message's stored head: sender, output, properties; and what routes may look at. Private to services/hub.
+// Pure.
 #pragma once
 
 #include <string>

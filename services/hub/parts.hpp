@@ -1,7 +1,8 @@
-// What the rooms of the hub agree on. Thread: everything on the hub's one executor; no call blocks, no callback runs
-// inside the call that takes it unless it says so.
+// What the rooms of the hub agree on. Thread: everything on the hub's one executor; no call blocks, no
+// callback runs inside the call that takes it unless it says so.
 //
-//   clients -> broker -> Head (IoT Hub topics, identities, twins, methods) -> Forwarder (routes, store) -> modules, uplink
+//   clients -> broker -> Head (IoT Hub topics, identities, twins, methods) -> Forwarder (routes, store) ->
+//   modules, uplink
 //
 // Owner of all parts: Hub (hub.hpp). Each part gets the others it needs as references.
 #pragma once
@@ -29,11 +30,12 @@ struct Identity {
 
 using Properties = std::vector<std::pair<std::string, std::string>>;
 
-// A message as a client gave it, decoded; properties in the order sent, system ones under their wire names ("$.mid").
+// A message as a client gave it, decoded; properties in the order sent, system ones under their wire names
+// ("$.mid").
 struct Ingest {
   Identity sender;
-  std::string output;      // $.on; empty = none
-  Properties properties;   // without $.on, $.cdid, $.cmid
+  std::string output;     // $.on; empty = none
+  Properties properties;  // without $.on, $.cdid, $.cmid
   std::string body;
   bool twin_change = false;  // source /twinChangeNotifications
 };
@@ -42,10 +44,11 @@ struct Ingest {
 class MessageSink {
  public:
   virtual ~MessageSink() = default;
-  // Takes a message. `done(true)` once every copy that a route asks for is durable (at once when no route matches:
-  // the drop is counted); `done(false)` when it cannot be stored: the client must send again.
+  // Takes a message. `done(true)` once every copy that a route asks for is durable (at once when no route
+  // matches: the drop is counted); `done(false)` when it cannot be stored: the client must send again.
   virtual void accept(Ingest message, std::function<void(bool)> done) = 0;
-  // $edgeHub's desired document; a bad route is refused by name, the others work. Gives what lastDesiredStatus says.
+  // $edgeHub's desired document; a bad route is refused by name, the others work. Gives what
+  // lastDesiredStatus says.
   struct Configured {
     int code = 200;
     std::string description;
@@ -62,7 +65,8 @@ class ClientSide {
  public:
   virtual ~ClientSide() = default;
   // Sends to a module's input through its subscription. False = not connected or not subscribed now.
-  virtual bool deliver_input(const Identity& module, std::string_view input, const Ingest& message, std::uint64_t token) = 0;
+  virtual bool deliver_input(const Identity& module, std::string_view input, const Ingest& message,
+                             std::uint64_t token) = 0;
   virtual bool connected(const Identity& client) const = 0;
   // From the uplink.
   virtual void on_desired(const uplink::TwinKey& key, const uplink::TwinValue& value) = 0;
@@ -85,7 +89,8 @@ class HubLog {
  public:
   virtual ~HubLog() = default;
   // An input about one client; the ClientSession machine decides.
-  virtual void observe(const std::string& client, std::string observation, std::string cause, std::string peer, std::string detail) = 0;
+  virtual void observe(const std::string& client, std::string observation, std::string cause,
+                       std::string peer, std::string detail) = 0;
   // What is worth finding later: a route refused, messages dropped, an identity re-keyed.
   virtual void note(Fact fact) = 0;
   // True while this identity reconnects too often and should be told to come back later (CONNACK 3).

@@ -118,6 +118,7 @@ class DockerCore final {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::string version_;  // "/v1.41", empty = to be negotiated
   std::vector<std::function<void(Status)>> waiting_for_version_;
+  std::map<std::string, std::vector<Callback<void>>> waiting_for_network_;
 
   ModuleRuntime::Listener listener_;
   bool started_ = false;

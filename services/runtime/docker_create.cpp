@@ -45,21 +45,28 @@ void DockerCore::image_for(const Operation& operation, const ModuleSpec& spec, C
       });
 }
 
+// The engine lets two networks have one name, and then refuses to use either: only one look-and-make at a
+// time for each name, shared by all who wait for it.
 void DockerCore::ensure_network(const std::string& network, Callback<void> done) {
-  call(nullptr, request("GET", "/networks/" + encode_query(network)),
-       [this, network, done = std::move(done)](Reply reply) {
-         if (!reply) return done(reply.error());
-         if (reply->ok()) return done({});
-         if (reply->status != 404) return done(engine_refusal(*reply, "look for network " + network));
-         call(nullptr, request("POST", "/networks/create", network_body(network, options_.owner)),
-              [network, done](Reply made) {
-                if (!made) return done(made.error());
-                // 409: another module's create was faster.
-                if (!made->ok() && made->status != 409)
-                  return done(engine_refusal(*made, "create network " + network));
-                done({});
-              });
-       });
+  auto& waiting = waiting_for_network_[network];
+  waiting.push_back(std::move(done));
+  if (waiting.size() > 1) return;
+  const auto finish = [this, network](const Status& status) {
+    auto node = waiting_for_network_.extract(network);
+    for (const auto& callback : node.mapped()) callback(status);
+  };
+  call(nullptr, request("GET", "/networks/" + encode_query(network)), [this, network, finish](Reply reply) {
+    if (!reply) return finish(reply.error());
+    if (reply->ok()) return finish({});
+    if (reply->status != 404) return finish(engine_refusal(*reply, "look for network " + network));
+    call(nullptr, request("POST", "/networks/create", network_body(network, options_.owner)),
+         [network, finish](Reply made) {
+           if (!made) return finish(made.error());
+           // 409: another program's create was faster.
+           const bool there = made->ok() || made->status == 409;
+           finish(there ? Status{} : Status{engine_refusal(*made, "create network " + network)});
+         });
+  });
 }
 
 void DockerCore::create(const ModuleSpec& given, Callback<Observation> done) {
