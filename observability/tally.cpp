@@ -58,9 +58,13 @@ struct Fold {
     }
   }
   void operator()(const ServiceStarted&) const {
-    // Another boot may have begun: nothing is counted over the time in between.
+    // Nothing is counted over the time in between, of which nobody knows anything. After a boot nothing runs.
     tally.applying_since = {};
-    for (auto& [name, module] : tally.modules) module.since = event.time.mono;
+    for (auto& [name, module] : tally.modules) {
+      settle(module, tally.seen);
+      module.since = event.time.mono;
+      if (tally.boot != event.boot) module.correct = false;
+    }
   }
   void operator()(const InputRejected& fact) const { ++tally.inputs_rejected[fact.machine]; }
   void operator()(const UplinkTransitioned& fact) const {
@@ -114,6 +118,9 @@ Spread read_spread(const json::object& from) {
 Tally read_tally(const json::object& from) {
   Tally tally;
   tally.through.value = number(from, "through");
+  tally.boot.value = std::string(from.at("boot").as_string());
+  tally.seen.ns = static_cast<std::int64_t>(number(from, "seen"));
+  tally.applying_since.ns = static_cast<std::int64_t>(number(from, "applyingSince"));
   tally.reports = number(from, "reports");
   tally.reports_refused = number(from, "reportsRefused");
   tally.not_written = number(from, "notWritten");
@@ -162,6 +169,8 @@ double Spread::quantile(double q) const {
 
 void Tally::take(const Envelope& event) {
   std::visit(Fold{*this, event}, event.fact);
+  boot = event.boot;
+  seen = event.time.mono;
   if (through < event.sequence) through = event.sequence;
 }
 
@@ -192,6 +201,9 @@ std::string Tally::to_json() const {
   }
   for (const auto& [name, spread] : work) per_work[name] = spread_json(spread);
   return json::serialize(json::object{{"through", through.value},
+                                      {"boot", boot.value},
+                                      {"seen", seen.ns},
+                                      {"applyingSince", applying_since.ns},
                                       {"modules", per_module},
                                       {"work", per_work},
                                       {"deployments", spread_json(deployments)},

@@ -37,6 +37,8 @@ struct ModuleTally {
 
 struct Tally {
   Sequence through;
+  BootId boot;  // of the newest event, and when it was: time counts up to here when the agent is killed
+  MonoTime seen;
   std::map<std::string, ModuleTally> modules;
   std::map<std::string, Spread> work;  // by kind of work
   Spread deployments;

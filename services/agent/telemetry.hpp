@@ -1,5 +1,13 @@
-// What the agent tells about itself: signed tree heads, direct methods of the fleet, metrics. Thread: the
-// executor's.
+// What the agent tells about itself: metrics and health over HTTP, signed heads of its log, direct methods.
+//
+// Counters and the Merkle tree are projections of the log: both are read from the journal itself, a few
+// hundred events at a time, never from what the loop happens to do. So they survive restarts and cannot
+// disagree with what is stored. Owner: the agent's process; the journal and the surroundings outlive it.
+// Thread: the executor's. Failure: only a metrics port that cannot be opened stops the agent; without a log
+// key the log goes on unsigned, and says so.
+//
+//   GET /metrics  Prometheus text    GET /healthz  200 while the process answers
+//   GET /readyz   200 once the state is recovered and history is written, else 503 {"ready":false,"reason"}
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -11,6 +19,11 @@
 #include "services/config/config.hpp"
 
 namespace decklog::agent {
+
+inline constexpr std::uint64_t kHeadEveryEvents = 500;
+inline constexpr std::uint64_t kTallySnapshotEveryEvents = 2000;
+// Decisions not reported yet are counted up to here.
+inline constexpr std::size_t kMostLagEvents = 100'000;
 
 class Telemetry {
  public:
@@ -26,6 +39,8 @@ class Telemetry {
   std::vector<Fact> heads_after(const Envelope& event);
   // $edgeAgent's direct methods: ping, RestartModule, GetModuleLogs.
   void answer_method(const uplink::MethodCall& call);
+  // Port of the metrics listener; 0 = none. For tests.
+  std::uint16_t metrics_port() const;
 
  private:
   struct Parts;

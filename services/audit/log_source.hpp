@@ -37,9 +37,15 @@ Result<Sequence> sequence_at(const persistence::JournalReader& journal, const st
 
 struct Verification {
   bool ok = false;
-  std::uint64_t events = 0, heads = 0;
+  std::uint64_t events = 0, heads = 0;  // heads: signed ones that hold
+  Sequence first, last;
+  Sequence first_bad;       // none = nothing is wrong
+  Sequence proven_through;  // under a signed head up to here
+  // "edited at 17: ...", "gap", "damaged", "truncated", "bad-signature", "unsigned", "unreadable"
   std::vector<std::string> problems;
+  std::vector<std::string> notes;  // what could not be checked, and what the log itself says is missing
 };
+// Of a journal directory (live or copied) or of a bundle; of the latter only gaps and checksums.
 Result<Verification> verify_log(const std::string& path);
 
 // One file: header, the state snapshot before `from` when the range does not begin at the beginning, events
