@@ -26,8 +26,7 @@ std::string Connection::peer_text() const {
 }
 
 bool Connection::accepts_input() const {
-  return (phase == Phase::kAwaitConnect || phase == Phase::kOpen) &&
-         answers_.size() < engine_.limits().max_unacknowledged_publishes;
+  return (phase == Phase::kAwaitConnect || phase == Phase::kOpen) && !input_paused_;
 }
 
 void Connection::arm_read() {
@@ -171,14 +170,12 @@ void Connection::answer(std::string bytes, MessageKey message, GroupKey group) {
     out().append(bytes);
     return commit_output();
   }
-  if (answers_.full()) answers_.set_capacity(std::max<std::size_t>(16, answers_.capacity() * 2));
-  answers_.push_back({std::move(bytes), message, group, false});
+  add_answer({std::move(bytes), message, group, false});
   engine_.waits_for_store(*this);
 }
 
 std::uint64_t Connection::hold_answer(GroupKey group) {
-  if (answers_.full()) answers_.set_capacity(std::max<std::size_t>(16, answers_.capacity() * 2));
-  answers_.push_back({{}, 0, group, true});
+  add_answer({{}, 0, group, true});
   return first_answer_ + answers_.size() - 1;
 }
 
@@ -191,7 +188,6 @@ void Connection::fill_answer(std::uint64_t place, std::string bytes) {
 }
 
 void Connection::flush_answers() {
-  const bool was_full = !accepts_input() && phase == Phase::kOpen;
   while (!answers_.empty()) {
     const auto& first = answers_.front();
     if (first.held || !engine_.is_durable(first.message, first.group)) break;
@@ -201,8 +197,16 @@ void Connection::flush_answers() {
   }
   if (answers_.empty() && answers_.capacity() > 64) answers_.set_capacity(0);
   commit_output();
-  if (was_full && answers_.size() <= engine_.limits().max_unacknowledged_publishes / 2)
+  if (input_paused_ && answers_.size() <= engine_.limits().max_unacknowledged_publishes / 2) {
+    input_paused_ = false;
     engine_.wants_input(*this);
+  }
+}
+
+void Connection::add_answer(PendingAnswer answer) {
+  if (answers_.full()) answers_.set_capacity(std::max<std::size_t>(16, answers_.capacity() * 2));
+  answers_.push_back(std::move(answer));
+  if (answers_.size() >= engine_.limits().max_unacknowledged_publishes) input_paused_ = true;
 }
 
 bool Connection::waits_between(const PendingAnswer& after, const PendingAnswer& through) const {

@@ -108,6 +108,7 @@ class Connection final : public PipeUser, public WheelEntry, public std::enable_
   std::size_t consume(std::string_view bytes);
   void keep_rest(std::string_view rest);
   void drain();
+  void add_answer(PendingAnswer answer);
 
   Engine& engine_;
   std::unique_ptr<Pipe> pipe_;
@@ -120,6 +121,7 @@ class Connection final : public PipeUser, public WheelEntry, public std::enable_
   bool read_armed_ = false;
   bool write_armed_ = false;
   bool shut_ = false;
+  bool input_paused_ = false;  // too many answers wait; until half of them have gone
 };
 
 }  // namespace decklog::broker

@@ -225,8 +225,8 @@ void Engine::turn_end() {
 // -------------------------------------------------------------------------------------------------
 
 void Engine::after_durable(GroupKey group, std::function<void(bool)> then) {
-  if (group <= durable_group_ && after_durable_.empty()) return then(true);
-  // Kept in order: something without a group must not overtake what was asked for before it.
+  // Nobody waits for somebody else's disk: what is durable already happens now.
+  if (group <= durable_group_) return then(true);
   if (!after_durable_.empty() && after_durable_.back().first > group) group = after_durable_.back().first;
   after_durable_.emplace_back(group, std::move(then));
 }

@@ -1,0 +1,193 @@
+// Bounds: reached, answered, counted, and nobody else notices.
+#include <sys/socket.h>
+
+#include "tests/services/broker/broker_fixture.hpp"
+
+namespace decklog::broker::test {
+namespace {
+
+using namespace std::string_literals;
+using mqtt::PacketType;
+
+class LimitsTest : public BrokerTest {};
+
+TEST_F(LimitsTest, TenThousandHalfOpenConnectionsAreBounded) {
+  BrokerOptions options;
+  options.limits.max_half_open = 200;
+  start(options);
+  auto resident = client("resident");
+  std::vector<MqttClient> silent;
+  constexpr std::size_t kTotal = 10'000;
+  constexpr std::size_t kHeld = 4'000;  // descriptors of this process
+  for (std::size_t i = 0; i < kTotal; ++i) {
+    MqttClient c(port_);
+    if (i % 3 == 0) c.send("\x10\x40\0\4MQ"s);  // some have begun to speak
+    if (silent.size() == kHeld) silent.clear();
+    silent.push_back(std::move(c));
+    if (i % 1000 == 0) resident.expect_silence();
+  }
+  resident.expect_silence();
+  auto late = client("late");
+  late.expect_silence();
+  const auto now = stats();
+  EXPECT_LE(now.half_open, 200u);
+  EXPECT_GE(now.half_open_evicted, 1000u);
+  EXPECT_LE(now.connections, 4'500u);
+  // Said once a second at most, however many there were.
+  std::size_t said = 0;
+  for (const auto& line : policy_.log()) said += line.starts_with("trouble:half-open") ? 1 : 0;
+  EXPECT_GE(said, 1u);
+  EXPECT_LE(said, 600u);
+}
+
+TEST_F(LimitsTest, ConnectWithoutAnEndIsCutOff) {
+  BrokerOptions options;
+  options.limits.connect_deadline = std::chrono::milliseconds(400);
+  start(options);
+  MqttClient silent(port_);
+  MqttClient slow(port_);
+  slow.send("\x10\x0D\0\4MQTT"s);
+  EXPECT_TRUE(silent.closes_gracefully());
+  EXPECT_TRUE(slow.closes_gracefully());
+}
+
+TEST_F(LimitsTest, ConnectMayNotBeHuge) {
+  start();
+  MqttClient c(port_);
+  c.send("\x10\xFF\xFF\x7F"s);
+  EXPECT_TRUE(c.closes_gracefully());
+  EXPECT_EQ(stats().protocol_errors, 1u);
+}
+
+TEST_F(LimitsTest, ConnectionLimit) {
+  BrokerOptions options;
+  options.limits.max_connections = 3;
+  start(options);
+  auto a = client("a");
+  auto b = client("b");
+  auto c = client("c");
+  MqttClient fourth(port_);
+  EXPECT_EQ(fourth.next(), std::nullopt);
+  EXPECT_TRUE(eventually([&] { return stats().refused_full == 1; }));
+  a.expect_silence();
+  b.disconnect();
+  EXPECT_TRUE(b.closes_gracefully());
+  ASSERT_TRUE(eventually([&] { return stats().connections == 2; }));
+  client("d").expect_silence();
+}
+
+TEST_F(LimitsTest, SubscriptionLimit) {
+  BrokerOptions options;
+  options.limits.max_subscriptions_per_client = 2;
+  start(options);
+  auto c = client("c");
+  EXPECT_EQ(c.subscribe("a", 1), "\1"s);
+  EXPECT_EQ(c.subscribe("b", 1), "\1"s);
+  EXPECT_EQ(c.subscribe("d", 1), "\x80"s);
+}
+
+// A reader that never reads: its QoS 0 messages are dropped and counted, memory stays bounded, others go on.
+TEST_F(LimitsTest, SlowReaderIsBounded) {
+  BrokerOptions options;
+  options.limits.max_output_bytes = 64u << 10;
+  start(options);
+  auto slow = client("slow");
+  const int small = 64 << 10;
+  ::setsockopt(slow.descriptor(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+  slow.subscribe("flood", 0);
+  auto quick = client("quick");
+  quick.subscribe("flood", 0);
+  auto writer = client("writer");
+  const std::string payload(8'192, 'x');
+  std::size_t came = 0;
+  for (int round = 0; round < 200; ++round) {
+    for (int i = 0; i < 5; ++i) writer.publish("flood", payload);
+    for (int i = 0; i < 5; ++i) came += quick.expect(PacketType::kPublish).payload == payload ? 1 : 0;
+  }
+  EXPECT_EQ(came, 1000u);
+  EXPECT_GT(stats().dropped_slow_qos0, 0u);
+  // It is still a client: what it missed is gone, the rest is whole.
+  const auto whole = 1000u - stats().dropped_slow_qos0;
+  EXPECT_GT(whole, 0u);
+  for (std::size_t i = 0; i < whole; ++i) ASSERT_EQ(slow.expect(PacketType::kPublish).payload, payload) << i;
+  slow.expect_silence();
+}
+
+// At QoS 1 nothing is dropped for a persistent session: it waits in the store.
+TEST_F(LimitsTest, SlowReaderLosesNothingAtQosOne) {
+  BrokerOptions options;
+  options.limits.max_output_bytes = 32u << 10;
+  options.limits.outbox.window = 8;
+  start(options);
+  auto slow = client("slow", false);
+  slow.subscribe("q", 1);
+  auto writer = client("writer");
+  const std::string payload(4'096, 'x');
+  for (std::uint16_t i = 1; i <= 400; ++i) {
+    writer.publish("q", payload + std::to_string(i), 1, i);
+    ASSERT_EQ(writer.expect(PacketType::kPuback).id, i);
+  }
+  for (int i = 1; i <= 400; ++i) {
+    const auto m = slow.expect_publish("q", payload + std::to_string(i));
+    slow.ack(PacketType::kPuback, m.id);
+  }
+}
+
+TEST_F(LimitsTest, CleanSessionQueueIsBoundedAndCounted) {
+  BrokerOptions options;
+  options.limits.outbox.window = 4;
+  options.limits.outbox.messages = 10;
+  start(options);
+  auto reader = client("reader");
+  reader.subscribe("q", 1);
+  auto writer = client("writer");
+  for (std::uint16_t i = 1; i <= 30; ++i) {
+    writer.publish("q", std::to_string(i), 1, i);
+    ASSERT_EQ(writer.expect(PacketType::kPuback).id, i);
+  }
+  EXPECT_EQ(stats().dropped_full_qos1, 20u);
+  for (int i = 1; i <= 10; ++i)
+    reader.ack(PacketType::kPuback, reader.expect_publish("q", std::to_string(i)).id);
+  reader.expect_silence();
+}
+
+// A publisher whose answers wait is not read for a while instead of filling our memory.
+TEST_F(LimitsTest, UnacknowledgedPublishesAreBounded) {
+  BrokerOptions options;
+  options.limits.max_unacknowledged_publishes = 32;
+  start(options);
+  auto writer = client("writer");
+  std::string bytes;
+  for (std::uint16_t i = 1; i <= 100; ++i) {
+    mqtt::PublishPacket packet;
+    packet.topic = "intercept/x";
+    packet.qos = mqtt::Qos::kAtLeastOnce;
+    packet.packet_id = i;
+    mqtt::append_publish(bytes, packet);
+  }
+  writer.send(bytes);
+  ASSERT_TRUE(eventually([&] { return on_executor([&] { return policy_.held.size(); }) == 32; }));
+  for (std::size_t answered = 0; answered < 100;) {
+    answered += on_executor([&] {
+      const auto held = std::exchange(policy_.held, {});
+      for (const auto& done : held) done(true);
+      return held.size();
+    });
+  }
+  for (std::uint16_t i = 1; i <= 100; ++i) ASSERT_EQ(writer.expect(PacketType::kPuback).id, i);
+}
+
+// Half-written packets cost what has arrived, not what was announced.
+TEST_F(LimitsTest, AnnouncedBytesAreNotAllocated) {
+  start();
+  std::vector<MqttClient> clients;
+  for (int i = 0; i < 50; ++i) {
+    clients.push_back(client("c" + std::to_string(i)));
+    clients.back().send("\x30\xF0\xFF\x3F\0\1a"s);  // a megabyte, says the header
+  }
+  client("other").expect_silence();
+  EXPECT_EQ(stats().connections, 51u);
+}
+
+}  // namespace
+}  // namespace decklog::broker::test
