@@ -86,8 +86,8 @@ void Agent::start() {
   for (const auto& gap : parts_.journal_report.gaps) loop_->note(gap);
   if (same_boot) {
     modules_->rearm();
-    if (state().deployment.deadline_mono_ns != 0)
-      timers_->arm("deployment", {state().deployment.deadline_mono_ns});
+    if (const auto deadline = deployment_timer(state().deployment); deadline.ns != 0)
+      timers_->arm("deployment", deadline);
   }
   modules_->start();
   list_again();
@@ -146,7 +146,7 @@ void Agent::released(const Envelope& event) {
     } else if (const auto* deployment = std::get_if<DeploymentTransitioned>(&event.fact)) {
       if (deployment->effects & statemachines::kCancelDeploymentTimer) timers_->cancel("deployment");
       if (deployment->effects & statemachines::kArmDeploymentTimer)
-        timers_->arm("deployment", {deployment->life.deadline_mono_ns});
+        timers_->arm("deployment", deployment_timer(deployment->life));
       forget_documents();
     } else if (const auto* seen = std::get_if<ModuleObserved>(&event.fact)) {
       prober_->update(seen->module);
@@ -222,7 +222,6 @@ void Agent::command(const std::string& command, const ModuleName& module, Actor 
                   });
     return;
   }
-  const auto refused_before = state().rejected;
   loop_->submit(OperatorCommanded{command, module, request_id}, std::move(actor), Correlation(request_id),
                 [done = std::move(done)](Result<Sequence> accepted) {
                   if (!accepted) return done(accepted.error());
