@@ -35,12 +35,6 @@ bool checksum_holds(std::string_view record) {
          crc32c(record.substr(0, record.size() - 4)) == get_little_endian(record.substr(record.size() - 4));
 }
 
-Status sync_directory(const fs::path& directory) {
-  const FileHandle handle(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!handle || ::fsync(handle.get()) != 0) return errno_error("cannot sync", directory);
-  return {};
-}
-
 struct Slot {
   std::uint64_t counter = 0;
   HighWater mark;
@@ -267,6 +261,12 @@ std::uint64_t bytes_free(const fs::path& directory) {
   struct statvfs status {};
   if (::statvfs(directory.c_str(), &status) != 0) return 0;
   return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
+}
+
+Status sync_directory(const fs::path& directory) {
+  const FileHandle handle(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!handle || ::fsync(handle.get()) != 0) return errno_error("cannot sync", directory);
+  return {};
 }
 
 Status write_file_atomically(const fs::path& path, std::string_view bytes) {

@@ -78,6 +78,7 @@ bool release_reserve(const std::filesystem::path& directory);
 
 std::uint64_t bytes_on_disk(const std::filesystem::path& directory);  // blocks taken, not file lengths
 std::uint64_t bytes_free(const std::filesystem::path& directory);
+Status sync_directory(const std::filesystem::path& directory);
 // Written, synced, renamed into place and the directory synced. Mode 0600.
 Status write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
 Result<std::string> read_small_file(const std::filesystem::path& path, std::size_t max_bytes);

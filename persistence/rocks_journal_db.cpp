@@ -3,6 +3,7 @@
 #include <rocksdb/cache.h>
 #include <rocksdb/env.h>
 #include <rocksdb/table.h>
+#include <sys/stat.h>
 
 #include "events/codec.hpp"
 #include "persistence/crc32c.hpp"
@@ -15,11 +16,11 @@ constexpr std::size_t kBlockCacheBytes = 512 << 10;
 constexpr std::size_t kFrameBlockBytes = 64 << 10;
 constexpr std::size_t kRecordBlockBytes = 4 << 10;
 constexpr int kMaxOpenFiles = 64;
-constexpr std::size_t kInfoLogBytes = 64 << 10;
-constexpr std::size_t kInfoLogFiles = 2;
 constexpr std::uint64_t kManifestBytes = 256 << 10;
 
-// RocksDB insists on some logger; a reader must not write into a directory it only looks at.
+// RocksDB insists on some logger. A file would be one more thing to bound, and after one failed write to it
+// (disk full) the next line aborts the process: Debian builds RocksDB with assertions. What matters reaches
+// us as a Status.
 class NoLog final : public rocksdb::Logger {
  public:
   using rocksdb::Logger::Logv;
@@ -40,9 +41,6 @@ rocksdb::DBOptions db_options(DbMode mode, std::uint64_t budget) {
   options.max_total_wal_size = 4 * write_buffer_bytes(budget);
   options.max_open_files = kMaxOpenFiles;
   options.max_background_jobs = 2;
-  options.max_log_file_size = kInfoLogBytes;
-  options.keep_log_file_num = kInfoLogFiles;
-  options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
   options.max_manifest_file_size = kManifestBytes;
@@ -51,7 +49,7 @@ rocksdb::DBOptions db_options(DbMode mode, std::uint64_t budget) {
   options.max_bgerror_resume_count = 0;  // recovery is the journal's decision
   options.skip_stats_update_on_db_open = true;
   options.delete_obsolete_files_period_micros = 60ull * 1000 * 1000;
-  if (mode == DbMode::kReadOnly) options.info_log = std::make_shared<NoLog>();
+  options.info_log = std::make_shared<NoLog>();
   return options;
 }
 
@@ -134,6 +132,29 @@ Result<std::shared_ptr<JournalDb>> JournalDb::open(const std::filesystem::path& 
                        get_little_endian(std::string_view(*cuts).substr(8, 8))});
   }
   return journal;
+}
+
+Result<std::shared_ptr<JournalDb>> JournalDb::create(const std::filesystem::path& directory,
+                                                     std::string_view identity, std::uint64_t budget_bytes) {
+  const std::filesystem::path making = directory / "making";
+  std::error_code failure;
+  std::filesystem::remove_all(making, failure);
+  if (::mkdir(making.c_str(), 0700) != 0) return errno_error("cannot create", making);
+  {
+    auto made = open(making, DbMode::kCreate, budget_bytes);
+    if (!made) return made.error();
+    const auto put = (*made)->db().Put({}, (*made)->records(),
+                                       rocksdb::Slice(keys::kIdentity.data(), keys::kIdentity.size()),
+                                       rocksdb::Slice(identity.data(), identity.size()));
+    if (!put.ok()) return from_rocks(put, "cannot create the store");
+    if (const Status flushed = (*made)->flush_all(); flushed.has_error()) return flushed.error();
+  }
+  if (::rename((making / "db").c_str(), (directory / "db").c_str()) != 0) {
+    return errno_error("cannot put the new store in place", directory / "db");
+  }
+  std::filesystem::remove_all(making, failure);
+  if (const Status synced = sync_directory(directory); synced.has_error()) return synced.error();
+  return open(directory, DbMode::kWrite, budget_bytes);
 }
 
 // Repair learns of a family from its tables only, and drops what the log holds for one it does not know.

@@ -47,6 +47,9 @@ class JournalDb final {
  public:
   static Result<std::shared_ptr<JournalDb>> open(const std::filesystem::path& directory, DbMode mode,
                                                  std::uint64_t budget_bytes);
+  // A new store with its identity; made aside and moved into place, so that half of one is never found.
+  static Result<std::shared_ptr<JournalDb>> create(const std::filesystem::path& directory,
+                                                   std::string_view identity, std::uint64_t budget_bytes);
   // Rebuilds the store's own records from what files are readable.
   static Status repair(const std::filesystem::path& directory, std::uint64_t budget_bytes);
   ~JournalDb();

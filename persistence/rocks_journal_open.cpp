@@ -167,6 +167,7 @@ Result<OpenedJournal> open_journal(const fs::path& directory, std::uint64_t budg
   std::vector<GapRecorded> gaps;
   const bool exists = has_files(directory / "db");
   fs::path tail_aside;
+  bool begun_anew = false;
   if (exists) {
     auto existing = open_existing(directory, found, budget_bytes);
     if (existing) {
@@ -183,10 +184,11 @@ Result<OpenedJournal> open_journal(const fs::path& directory, std::uint64_t budg
       if (const auto stored = JournalIdentity::decode(*record)) identity = stored;
     }
   } else {
-    auto created = JournalDb::open(directory, DbMode::kCreate, budget_bytes);
+    identity = JournalIdentity::make();
+    begun_anew = true;
+    auto created = JournalDb::create(directory, identity->encode(), budget_bytes);
     if (!created) return created.error();
     opened.db = std::move(*created);
-    identity.reset();
     report.created = !(found && found->sequence > 0);
     if (!report.created) {
       report.damaged = true;
@@ -194,7 +196,7 @@ Result<OpenedJournal> open_journal(const fs::path& directory, std::uint64_t budg
     }
   }
   const std::uint64_t last = opened.db->last_sequence();
-  const bool begun_anew = !identity;
+  begun_anew = begun_anew || !identity;
   opened.identity = identity ? *identity : JournalIdentity::make();
   std::uint64_t known = last;
   for (const GapRecorded& gap : opened.db->pending_gaps()) known = std::max(known, gap.last);
