@@ -24,6 +24,13 @@ struct see {
     if (runs && !was_stale && is_stale(run.life)) disarm(run);  // the update waits for no timer
   }
 };
+struct see_resting {
+  template <class Seen>
+  void operator()(const Seen& seen, ModuleRun& run) const {
+    see{}(seen, run);
+    disarm(run);
+  }
+};
 struct adopt {
   void operator()(const SeenRunning& seen, ModuleRun& run) const {
     look(run, ModuleReason::kSeenRunning);
@@ -77,6 +84,13 @@ struct see_absent {
     regain_sight(run);
     run.reason = ModuleReason::kSeenAbsent;
     note_gone(run.life);
+  }
+};
+
+struct see_gone {
+  void operator()(const SeenAbsent& seen, ModuleRun& run) const {
+    see_absent{}(seen, run);
+    disarm(run);
   }
 };
 
@@ -155,13 +169,13 @@ struct refuse_image_wait {
   void operator()(const DigestRejected& rejected, ModuleRun& run) const {
     refuse_image{}(rejected, run);
     run.life.replacing = false;
-    arm_wait(run, slow_probe_step(run.context->restart));
+    arm_refused_probe(run);
   }
 };
 struct refuse_update {
   void operator()(const DigestRejected& rejected, ModuleRun& run) const {
     refuse_image{}(rejected, run);
-    if (run.life.deadline_mono_ns == 0) arm_wait(run, slow_probe_step(run.context->restart));
+    arm_refused_probe(run);
   }
 };
 struct create_done {

@@ -152,6 +152,13 @@ struct news {
   }
 };
 
+struct shows_wanted {
+  template <class Seen>
+  bool operator()(const Seen& seen, const ModuleRun& run) const {
+    return run.life.wanted_spec != 0 && seen.spec == run.life.wanted_spec;
+  }
+};
+
 template <class Self>
 struct AsksWish {
   bool operator()(const ModuleWanted& wish, const ModuleRun& run) const { return Self::ask(wish, run.life); }

@@ -109,7 +109,7 @@ inline std::int64_t backoff_step(const RestartSettings& settings, std::uint32_t 
 inline void disarm(ModuleRun& run) {
   if (run.life.deadline_mono_ns == 0) return;
   run.life.deadline_mono_ns = 0;
-  run.effects |= kCancelTimer;
+  run.effects = (run.effects & ~std::uint32_t{kArmTimer}) | kCancelTimer;
 }
 inline void arm_at(ModuleRun& run, std::int64_t mono_ns) {
   run.life.deadline_mono_ns = std::max<std::int64_t>(mono_ns, 1);
@@ -125,11 +125,20 @@ inline void arm_wait(ModuleRun& run, std::int64_t step_ns) {
 inline std::int64_t slow_probe_step(const RestartSettings& settings) {
   return std::max(settings.slow_probe_every, kBackoffStepMin).count();
 }
-// Runs again after an end of its own: counters go back to zero once it has been healthy long enough.
+// Runs again after an end of its own: counters go back to zero once it has been healthy long enough. Not
+// while an update is wanted, which may wait for no timer but its own.
 inline void arm_stable(ModuleRun& run) {
   const ModuleLife& life = run.life;
-  if (has_counters(life) && life.healthy_since_mono_ns != 0 && life.deadline_mono_ns == 0)
+  if (!is_stale(life) && has_counters(life) && life.healthy_since_mono_ns != 0 && life.deadline_mono_ns == 0)
     arm_at(run, life.healthy_since_mono_ns + run.context->restart.stable_after.count());
+}
+
+// A refused image may be put right where it comes from: it is looked at again, slowly, unless settings say to
+// give up.
+inline void arm_refused_probe(ModuleRun& run) {
+  const RestartSettings& settings = run.context->restart;
+  if (run.life.deadline_mono_ns != 0 || settings.after_tries == RestartSettings::AfterTries::kGiveUp) return;
+  arm_wait(run, slow_probe_step(settings));
 }
 
 inline void reset_counters(ModuleLife& life) {
@@ -181,6 +190,7 @@ inline void note_running(ModuleRun& run) {
   disarm(run);
   run.life.healthy_since_mono_ns = run.life.has_probe ? 0 : std::max<std::int64_t>(run.context->now.ns, 1);
   arm_stable(run);
+  if (is_stale(run.life) && is_refused(run.life)) arm_refused_probe(run);
 }
 // An end. Having been stable first is judged here too, so that a late timer changes nothing.
 inline void note_end(ModuleRun& run, EndCause cause, std::int32_t exit_code, std::int32_t exit_signal) {

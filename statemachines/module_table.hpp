@@ -26,28 +26,32 @@ using States = mp::mp_list<Stopped, Downloading, Creating, Created, Starting, Ru
                            BackingOff, Failed, ImageRejected, Lost, Removing, Removed>;
 
 // What the runtime shows. News = something the life does not say yet, or the first look after being blind.
-using SeenRows = mp::mp_append<
-    OnEach<SeenRunning, Running, adopt, Always, Stopped, Downloading, Created, BackingOff, Failed,
-           ImageRejected, Lost, Removed>,
-    OnEach<SeenRunning, Running, adopt, idle, Creating, Starting, Removing>,
-    OnEach<SeenRunning, None, see, news, Running, Unhealthy, Stopping>,
+using SeenRows =
+    mp::mp_append<OnEach<SeenRunning, Running, adopt, Always, Stopped, Downloading, Created, BackingOff,
+                         Failed, ImageRejected, Lost, Removed>,
+                  OnEach<SeenRunning, Running, adopt, idle, Creating, Starting, Removing>,
+                  OnEach<SeenRunning, None, see, news, Running, Unhealthy, Stopping>,
 
-    OnEach<SeenExited, Stopped, see_end, Always, Running, Unhealthy>,
-    OnEach<SeenExited, Stopped, see_stopped, idle, Stopping>,
-    OnEach<SeenExited, Stopped, see, blind, Downloading, Creating, Starting, Removing>,
-    OnEach<SeenExited, Stopped, see, Always, Lost, Removed>, mp::mp_list<OnAny<SeenExited, see, news>>,
+                  OnEach<SeenExited, Stopped, see_end, Always, Running, Unhealthy>,
+                  OnEach<SeenExited, Stopped, see_stopped, idle, Stopping>,
+                  OnEach<SeenExited, Stopped, see_resting, blind, Creating, Starting, Removing>,
+                  mp::mp_list<On<Downloading, SeenExited, Stopped, see_resting, Or<blind, shows_wanted>>>,
+                  OnEach<SeenExited, Stopped, see_resting, Always, Lost, Removed>,
+                  mp::mp_list<OnAny<SeenExited, see, news>>,
 
-    OnEach<SeenCreated, Stopped, see_replaced, Always, Running, Unhealthy>,
-    OnEach<SeenCreated, Stopped, see_stopped, idle, Stopping>,
-    OnEach<SeenCreated, Stopped, see, blind, Downloading, Creating, Starting, Removing>,
-    OnEach<SeenCreated, Stopped, see, Always, Lost, Removed>, mp::mp_list<OnAny<SeenCreated, see, news>>,
+                  OnEach<SeenCreated, Stopped, see_replaced, Always, Running, Unhealthy>,
+                  OnEach<SeenCreated, Stopped, see_stopped, idle, Stopping>,
+                  OnEach<SeenCreated, Stopped, see_resting, blind, Creating, Starting, Removing>,
+                  mp::mp_list<On<Downloading, SeenCreated, Stopped, see_resting, Or<blind, shows_wanted>>>,
+                  OnEach<SeenCreated, Stopped, see_resting, Always, Lost, Removed>,
+                  mp::mp_list<OnAny<SeenCreated, see, news>>,
 
-    OnEach<SeenAbsent, Lost, see_vanished, Always, Running, Unhealthy>,
-    OnEach<SeenAbsent, Lost, see_vanished, idle, Starting>,
-    OnEach<SeenAbsent, Lost, see_absent, Always, Created>,
-    OnEach<SeenAbsent, Stopped, see_absent, idle, Stopping, Removing>,
-    OnEach<SeenAbsent, Stopped, see_absent, blind, Downloading, Creating>,
-    mp::mp_list<OnAny<SeenAbsent, see_absent, news_absent>>>;
+                  OnEach<SeenAbsent, Lost, see_vanished, Always, Running, Unhealthy>,
+                  OnEach<SeenAbsent, Lost, see_vanished, idle, Starting>,
+                  OnEach<SeenAbsent, Lost, see_absent, Always, Created>,
+                  OnEach<SeenAbsent, Stopped, see_gone, idle, Stopping, Removing>,
+                  OnEach<SeenAbsent, Stopped, see_absent, blind, Downloading, Creating>,
+                  mp::mp_list<OnAny<SeenAbsent, see_absent, news_absent>>>;
 
 // How work ended, what probes say, and the timer.
 using WorkRows = mp::mp_append<
@@ -128,7 +132,8 @@ using DecideRows = mp::mp_list<
     On<Unhealthy, Decide, Stopping, ask_stop, And<may_stop, Or<Not<wanted_running_now>, outdated>>>,
     On<Unhealthy, Decide, Stopping, end_unhealthy, And<ready, no_timer, policy_ends_unhealthy>>,
     On<Unhealthy, Decide, None, ask_update, And<ready, update_due>>,
-    On<Stopping, Decide, None, ask_stop_again, And<ready, no_timer>>>;
+    On<Stopping, Decide, None, ask_stop_again, And<ready, no_timer>>,
+    On<Removing, Decide, None, ask_remove, And<ready, no_timer>>>;
 
 using Rows = mp::mp_append<SeenRows, WorkRows, WishRows, DecideRows>;
 

@@ -332,9 +332,7 @@ struct rest_ended {
   void operator()(const Decide&, ModuleRun& run) const { run.reason = ModuleReason::kPolicyRest; }
 };
 struct rest_refused {
-  void operator()(const Decide&, ModuleRun& run) const {
-    if (run.life.deadline_mono_ns == 0) arm_wait(run, slow_probe_step(run.context->restart));
-  }
+  void operator()(const Decide&, ModuleRun& run) const { arm_refused_probe(run); }
 };
 
 }  // namespace decklog::statemachines::module

@@ -105,7 +105,7 @@ struct guard_text<Or<Guards...>> {
   static std::string of() {
     std::string text;
     ((text += (text.empty() ? "" : " or ") + guard_text<Guards>::of()), ...);
-    return text;
+    return "(" + text + ")";
   }
 };
 template <class Guard>
@@ -281,7 +281,8 @@ struct PairTable {
   }
   template <class Id>
   constexpr Pair at(Id state, std::size_t input) const {
-    return cell[static_cast<std::size_t>(state)][input];
+    const auto row = static_cast<std::size_t>(state);
+    return row < kMaxStates ? cell[row][input] : Pair::kNothing;
   }
 
  private:
