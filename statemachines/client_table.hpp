@@ -35,8 +35,7 @@ inline void connection_over(Run& run) {
   run.effects |= kReportClient;
 }
 
-// ---- guards
-// ----------------------------------------------------------------------------------------------------
+// ---- guards -------------------------------------------------------------------------------------
 
 // This connect would be one too many in its window.
 struct storms {
@@ -51,8 +50,7 @@ struct keeps_session {
   }
 };
 
-// ---- actions
-// ---------------------------------------------------------------------------------------------------
+// ---- actions ------------------------------------------------------------------------------------
 
 struct arrive {
   void operator()(const ClientArrived&, Run& run) const {
@@ -157,8 +155,7 @@ struct restart {
   }
 };
 
-// ---- the table
-// -------------------------------------------------------------------------------------------------
+// ---- the table ----------------------------------------------------------------------------------
 
 struct Closed : State<ClientState::kClosed> {};
 struct Connecting : State<ClientState::kConnecting> {};  // put off while storming

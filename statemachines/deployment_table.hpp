@@ -46,8 +46,7 @@ inline void answer(Run& run, std::uint64_t version, std::int32_t code, std::stri
   run.effects |= kReportDeployment;
 }
 
-// ---- guards
-// ----------------------------------------------------------------------------------------------------
+// ---- guards -------------------------------------------------------------------------------------
 
 struct known_bad {
   bool operator()(const DocumentAccepted& document, const Run& run) const {
@@ -104,8 +103,7 @@ struct may_roll_back {
   }
 };
 
-// ---- actions
-// ---------------------------------------------------------------------------------------------------
+// ---- actions ------------------------------------------------------------------------------------
 
 struct take_up {
   void operator()(const DocumentAccepted& document, Run& run) const {
@@ -239,8 +237,7 @@ struct forget_times {
   }
 };
 
-// ---- the table
-// -------------------------------------------------------------------------------------------------
+// ---- the table ----------------------------------------------------------------------------------
 
 struct Nothing : State<DeploymentState::kNone> {};
 struct Applying : State<DeploymentState::kApplying> {};

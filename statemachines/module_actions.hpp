@@ -6,8 +6,7 @@
 
 namespace decklog::statemachines::module {
 
-// ---- actions: what the runtime shows
-// ---------------------------------------------------------------------------
+// ---- actions: what the runtime shows ------------------------------------------------------------
 
 inline void look(ModuleRun& run, ModuleReason otherwise) {
   run.reason = run.life.blind ? ModuleReason::kAdopted : otherwise;
@@ -94,8 +93,7 @@ struct see_gone {
   }
 };
 
-// ---- actions: how work ended
-// -----------------------------------------------------------------------------------
+// ---- actions: how work ended --------------------------------------------------------------------
 
 inline void work_over(ModuleRun& run, ModuleReason reason) {
   run.life.pending = PendingWork::kNone;

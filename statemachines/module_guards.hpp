@@ -9,8 +9,7 @@ namespace decklog::statemachines::module {
 // The second input of every taken step: what follows from how things are now.
 struct Decide final {};
 
-// ---- guards over the life
-// --------------------------------------------------------------------------------------
+// ---- guards over the life -----------------------------------------------------------------------
 
 template <class Self>
 struct AsksLife {
@@ -112,8 +111,7 @@ struct update_due : AsksLife<update_due> {
   }
 };
 
-// ---- guards over settings, time and input
-// ----------------------------------------------------------------------
+// ---- guards over settings, time and input -------------------------------------------------------
 
 template <class Self>
 struct AsksRun {

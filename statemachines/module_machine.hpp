@@ -47,8 +47,7 @@ struct ModuleContext : Context {
   RestartSettings restart;
 };
 
-// ---- inputs
-// ----------------------------------------------------------------------------------------------------
+// ---- inputs -------------------------------------------------------------------------------------
 
 // The deployment's word on this module. Sent whenever any of it changes, and for a module no longer wanted
 // (target kAbsent). spec = first 8 bytes of the spec hash.
@@ -124,8 +123,7 @@ struct ModuleStep : Step<ModuleLife> {
 
 ModuleStep step(const ModuleLife& life, const ModuleInput& input, const ModuleContext& context);
 
-// ---- words
-// -----------------------------------------------------------------------------------------------------
+// ---- words --------------------------------------------------------------------------------------
 
 // Total over (policy x how it ended): whether the policy wants the module back.
 bool policy_restarts(RestartPolicy policy, EndCause cause);

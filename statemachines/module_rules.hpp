@@ -23,8 +23,7 @@ struct ModuleRun {
   RowTrace trace;
 };
 
-// ---- questions
-// -------------------------------------------------------------------------------------------------
+// ---- questions ----------------------------------------------------------------------------------
 
 // Ended by itself (or by its probe), as opposed to by us or by the device.
 constexpr bool is_bad_end(EndCause cause) {
@@ -94,8 +93,7 @@ inline bool has_counters(const ModuleLife& life) {
          life.backoff_wait_ns != 0;
 }
 
-// ---- arithmetic
-// ------------------------------------------------------------------------------------------------
+// ---- arithmetic ---------------------------------------------------------------------------------
 
 // first * 2^n, capped. n is the number of tries already made.
 inline std::int64_t backoff_step(const RestartSettings& settings, std::uint32_t tries) {

@@ -5,8 +5,7 @@
 
 namespace decklog::statemachines::module {
 
-// ---- actions: health and timers
-// --------------------------------------------------------------------------------
+// ---- actions: health and timers -----------------------------------------------------------------
 
 struct recover {
   void operator()(const HealthPassed&, ModuleRun& run) const {
@@ -76,8 +75,7 @@ struct wake {
   }
 };
 
-// ---- actions: wishes
-// -------------------------------------------------------------------------------------------
+// ---- actions: wishes ----------------------------------------------------------------------------
 
 inline bool in_service(const ModuleLife& life) {
   const bool up = life.state == ModuleState::kRunning || life.state == ModuleState::kUnhealthy ||
@@ -187,8 +185,7 @@ struct hold {
   }
 };
 
-// ---- actions: engine and device
-// --------------------------------------------------------------------------------
+// ---- actions: engine and device -----------------------------------------------------------------
 
 struct lose_sight {
   void operator()(const EngineGone&, ModuleRun& run) const {
@@ -233,8 +230,7 @@ struct reboot_resting {
   }
 };
 
-// ---- actions: Decide
-// -------------------------------------------------------------------------------------------
+// ---- actions: Decide ----------------------------------------------------------------------------
 
 struct forget {
   void operator()(const Decide&, ModuleRun& run) const {

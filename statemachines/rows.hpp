@@ -58,8 +58,7 @@ struct RowTrace {
   }
 };
 
-// ---- guards
-// ----------------------------------------------------------------------------------------------------
+// ---- guards -------------------------------------------------------------------------------------
 
 struct Always {
   template <class Event, class Run>
@@ -113,8 +112,7 @@ struct guard_text<Not<Guard>> {
   static std::string of() { return "not " + guard_text<Guard>::of(); }
 };
 
-// ---- rows
-// ------------------------------------------------------------------------------------------------------
+// ---- rows ---------------------------------------------------------------------------------------
 
 struct AnyState {};
 
@@ -177,8 +175,7 @@ struct State : boost::msm::front::state<> {
   static constexpr auto id = Id;
 };
 
-// ---- checks
-// ----------------------------------------------------------------------------------------------------
+// ---- checks -------------------------------------------------------------------------------------
 
 template <class Row>
 using FromOf = typename Row::From;
@@ -303,8 +300,7 @@ constexpr Verdict verdict_of(Pair pair, bool refused_by_guard, bool refusal_is_r
   return pair == Pair::kIgnored ? Verdict::kIgnored : Verdict::kRejected;
 }
 
-// ---- pictures
-// --------------------------------------------------------------------------------------------------
+// ---- pictures -----------------------------------------------------------------------------------
 
 // A Mermaid state diagram. Rows that stay in their state are drawn as loops; rows of any state are listed as
 // notes.

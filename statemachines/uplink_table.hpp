@@ -72,8 +72,7 @@ inline void wait_refused(Run& run) {
   arm_in(run, life.backoff_wait_ns);
 }
 
-// ---- guards
-// ----------------------------------------------------------------------------------------------------
+// ---- guards -------------------------------------------------------------------------------------
 
 struct due {
   bool operator()(const UplinkTimerFired&, const Run& run) const {
@@ -86,8 +85,7 @@ struct missed_too_often {
   }
 };
 
-// ---- actions
-// ---------------------------------------------------------------------------------------------------
+// ---- actions ------------------------------------------------------------------------------------
 
 struct connect {
   template <class Input>
@@ -211,8 +209,7 @@ struct forget {
   }
 };
 
-// ---- the table
-// -------------------------------------------------------------------------------------------------
+// ---- the table ----------------------------------------------------------------------------------
 
 struct Disconnected : State<UplinkState::kDisconnected> {};
 struct Connecting : State<UplinkState::kConnecting> {};
