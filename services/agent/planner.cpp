@@ -84,8 +84,8 @@ bool settled(const DesiredModule& module, const AgentState& state) {
     case ModuleState::kUnhealthy:
     case ModuleState::kFailed:
     case ModuleState::kImageRejected:
-      return true;
     case ModuleState::kBackingOff:
+    case ModuleState::kLost:
       return true;
     case ModuleState::kStopped:
       return life.may_start && life.last_end != EndCause::kNone;

@@ -128,7 +128,7 @@ std::string module_description(const ModuleRecord& module, const DesiredModule* 
     add("last end: " + name_of(life.last_end));
   if (life.state == ModuleState::kBackingOff) {
     const auto tries = desired ? desired->restart.max_tries : 20u;
-    const auto attempt = std::max(life.restart_count, life.work_failures);
+    const auto attempt = std::max(life.restart_count, life.work_failures) + 1;
     add("try " + std::to_string(attempt) + " of " + std::to_string(tries) + " at " +
         to_rfc3339(module.next_try) + " (step " + to_text(Duration(life.backoff_step_ns)) + ", drawn " +
         to_text(Duration(life.backoff_wait_ns)) + ")");

@@ -120,10 +120,6 @@ void fold(AgentState& state, const Envelope&, const EngineObserved& fact) {
 void fold(AgentState& state, const Envelope&, const UplinkTransitioned& fact) {
   state.uplink = fact.life;
 }
-void fold(AgentState& state, const Envelope&, const InputRejected& fact) {
-  ++state.rejected[fact.machine];
-}
-
 void fold(AgentState& state, const Envelope&, const ReportAcknowledged& fact) {
   if (fact.code == 0) state.report = {fact.through, fact.revision, fact.digest};
 }
@@ -173,6 +169,13 @@ void apply(AgentState& state, const Envelope& event) {
   if (event.sequence > state.through) state.through = event.sequence;
 }
 
+MonoTime deployment_timer(const DeploymentLife& life) {
+  const bool waits = life.state == DeploymentState::kApplying || life.state == DeploymentState::kFailed;
+  if (!waits || life.healthy_since_mono_ns == 0) return {life.deadline_mono_ns};
+  const MonoTime healthy{life.healthy_since_mono_ns + std::max<std::int64_t>(life.min_healthy_ns, 0)};
+  return life.deadline_mono_ns == 0 ? healthy : std::min(healthy, MonoTime{life.deadline_mono_ns});
+}
+
 std::vector<Envelope> as_events(const AgentState& state) {
   std::vector<Envelope> events;
   ServiceStarted started{.service = "agent", .version = state.version, .device = state.settings.device};
@@ -184,30 +187,35 @@ std::vector<Envelope> as_events(const AgentState& state) {
   deployment.life = state.deployment;
   events.push_back(snapshot_event(state, deployment));
   for (const auto& [name, module] : state.modules) {
-    events.push_back(snapshot_event(
-        state, module.observed.module.empty() ? ModuleObserved{.module = name} : module.observed));
+    if (!module.observed.module.empty()) events.push_back(snapshot_event(state, module.observed));
     ModuleTransitioned life;
     life.module = name;
     life.from = life.to = module.life.state;
     life.life = module.life;
     // Two steps, so that both the asking and the newest decision keep their sequence.
     life.effects = kAnyWork;
+    life.life.restart_count = std::max(module.life.restart_count, 1u);  // lets the last restart be told
     events.push_back(snapshot_event(state, life));
     events.back().sequence = module.work_asked_by;
-    life.effects = 0;
-    events.push_back(snapshot_event(state, life));
-    events.back().sequence = module.last_decision;
-    events.back().time = {module.next_try, {module.life.deadline_mono_ns}};
     if (module.last_restart.ns != 0) {
       events.push_back(snapshot_event(state, WorkFinished{.module = name, .work = PendingWork::kStart}));
       events.back().time.wall = module.last_restart;
     }
+    life.effects = 0;
+    life.life = module.life;
+    events.push_back(snapshot_event(state, life));
+    events.back().sequence = module.last_decision;
+    events.back().time = {module.next_try, {module.life.deadline_mono_ns}};
     if (module.startup_passed)
       events.push_back(
           snapshot_event(state, ProbeFinished{.module = name, .probe = "startup", .passed = true}));
     for (std::uint32_t i = 0; i < std::min(module.probe_failures, 1000u); ++i) {
       events.push_back(
           snapshot_event(state, ProbeFinished{.module = name, .probe = "liveness", .passed = false}));
+    }
+    for (std::uint32_t i = 0; i < std::min(module.probe_passes, 1000u); ++i) {
+      events.push_back(
+          snapshot_event(state, ProbeFinished{.module = name, .probe = "liveness", .passed = true}));
     }
     if (!module.image_digest.empty()) {
       events.push_back(snapshot_event(
@@ -217,6 +225,7 @@ std::vector<Envelope> as_events(const AgentState& state) {
       events.push_back(
           snapshot_event(state, WorkFinished{.module = name, .code = 17, .message = module.last_error}));
     }
+    if (!module.pull.module.empty()) events.push_back(snapshot_event(state, module.pull));
   }
   UplinkTransitioned uplink;
   uplink.from = uplink.to = state.uplink.state;
@@ -227,6 +236,7 @@ std::vector<Envelope> as_events(const AgentState& state) {
                                                             .digest = state.report.digest}));
   for (const auto& [kind, there] : state.engines)
     events.push_back(snapshot_event(state, EngineObserved{.runtime = kind, .available = there}));
+  if (state.clean_shutdown) events.push_back(snapshot_event(state, ServiceStopped{}));
   return events;
 }
 

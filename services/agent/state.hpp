@@ -65,7 +65,6 @@ struct AgentState {
   std::map<std::uint8_t, bool> engines;  // runtime kind -> there
   UplinkLife uplink;
   ReportCheckpoint report;
-  std::map<std::string, std::uint64_t> rejected;  // inputs refused, by machine
   bool clean_shutdown = true;
 
   // The document being applied; null before the first accepted one.
@@ -75,6 +74,10 @@ struct AgentState {
 
 // Folds one event into the state. Total: every fact type has a meaning here, if only "nothing".
 void apply(AgentState& state, const Envelope& event);
+
+// When the timer "deployment" has to fire: healthy long enough or out of time, whichever is first. {0} = not
+// armed.
+MonoTime deployment_timer(const DeploymentLife& life);
 
 // Facts that, folded into an empty state, give this one again: the snapshot's content.
 std::vector<Envelope> as_events(const AgentState& state);
