@@ -110,11 +110,12 @@ Status check_sas_token(const SasToken& token, const ClientName& client, const st
       slash == std::string::npos ? std::string_view() : std::string_view(token.resource).substr(slash);
   const bool host_ok = std::any_of(rules.hosts.begin(), rules.hosts.end(),
                                    [&](const std::string& known) { return same_ignoring_case(known, host); });
-  // Module ids are percent-encoded inside the resource by some SDKs, and not by others.
-  const auto plain = percent_decode(path);
   const std::string device = "/devices/" + client.device;
   const std::string whole = client.module.empty() ? device : device + "/modules/" + client.module;
-  if (!host_ok || !plain || (*plain != whole && *plain != device)) return refuse("wrong-resource");
+  // Ids are percent-encoded once more inside the resource by some SDKs, and not by others.
+  const auto twice = percent_decode(path);
+  const bool path_ok = path == whole || path == device || (twice && (*twice == whole || *twice == device));
+  if (!host_ok || !path_ok) return refuse("wrong-resource");
   const std::string signed_text = token.encoded_resource + "\n" + std::to_string(token.expiry_s);
   for (const auto& key : keys) {
     const auto raw = workload::from_base64(key);

@@ -62,7 +62,10 @@ PublishTopic parse_iothub(std::string_view rest) {
 PublishTopic parse_devices(std::string_view rest) {
   TelemetryTopic topic;
   topic.client.device = take_segment(rest);
-  if (take_prefix(rest, "modules/")) topic.client.module = take_segment(rest);
+  if (take_prefix(rest, "modules/")) {
+    topic.client.module = take_segment(rest);
+    if (topic.client.module.empty()) return MalformedTopic{"module without a name"};
+  }
   if (rest == "messages/events") return topic;
   if (!take_prefix(rest, "messages/events/")) return MalformedTopic{"unknown devices topic"};
   topic.bag = rest;
@@ -89,7 +92,7 @@ FilterKind parse_filter(std::string_view filter, const ClientName& client) {
   if (rest == "messages/devicebound/#" && client.module.empty()) return FilterKind::kCloudToDevice;
   if (take_prefix(rest, "modules/")) {
     const auto module = take_segment(rest);
-    if (module != client.module) return FilterKind::kForeign;
+    if (module.empty() || module != client.module) return FilterKind::kForeign;
     if (rest == "#" || rest == "inputs/#" || rest.starts_with("inputs/")) return FilterKind::kInputs;
   }
   return FilterKind::kUnsupported;

@@ -27,7 +27,8 @@ Status check_key(std::string_view key, const std::string& path) {
 }
 
 Status check_value(const json::value& value, const std::string& path, int depth, bool in_array) {
-  if (depth > kMaxDepth) return refuse(path, "deeper than 10 levels");
+  if (depth > kMaxDepth && (value.is_object() || value.is_array()))
+    return refuse(path, "deeper than 10 levels");
   if (value.is_null() && in_array) return refuse(path, "null is not allowed in an array");
   if (value.is_string() && value.get_string().size() > kMaxStringBytes)
     return refuse(path, "a string longer than 4096 bytes");
