@@ -1,5 +1,7 @@
 #include "services/iothub/twin_rules.hpp"
 
+#include <cmath>
+
 namespace decklog::iothub {
 
 namespace json = boost::json;
@@ -35,6 +37,8 @@ Status check_value(const json::value& value, const std::string& path, int depth,
   if (value.is_int64() && (value.get_int64() > kMaxInteger || value.get_int64() < kMinInteger))
     return refuse(path, "an integer beyond 2^52");
   if (value.is_uint64()) return refuse(path, "an integer beyond 2^52");
+  if (value.is_double() && !std::isfinite(value.get_double()))
+    return refuse(path, "a number beyond what a double holds");
   if (value.is_array()) {
     for (const auto& item : value.get_array()) {
       if (auto status = check_value(item, path + "[]", depth + 1, true); !status) return status;

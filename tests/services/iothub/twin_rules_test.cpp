@@ -56,8 +56,9 @@ TEST(TwinRules, TextsAreBounded) {
 
 TEST(TwinRules, IntegersStayWithinWhatADoubleHolds) {
   EXPECT_EQ(refusal(R"({"a":4503599627370495,"b":-4503599627370496})"), "");
-  for (const char* bad : {R"({"a":4503599627370496})", R"({"a":-4503599627370497})",
-                          R"({"a":18446744073709551615})", R"({"a":{"b":[9007199254740993]}})"})
+  for (const char* bad :
+       {R"({"a":4503599627370496})", R"({"a":-4503599627370497})", R"({"a":18446744073709551615})",
+        R"({"a":{"b":[9007199254740993]}})", R"({"a":1e400})", R"({"a":[-1e309]})"})
     EXPECT_NE(refusal(bad), "") << bad;
 }
 
