@@ -62,8 +62,9 @@ void fold(AgentState& state, const Envelope&, const ModuleObserved& fact) {
     module.probe_failures = module.probe_passes = 0;
     module.startup_passed = false;
   }
-  module.observed = fact;
   if (module.runtime == 0) module.runtime = fact.runtime;
+  module.observed = fact;
+  module.observed.runtime = module.runtime;
 }
 
 void fold(AgentState& state, const Envelope& event, const WorkFinished& fact) {
@@ -80,7 +81,8 @@ void fold(AgentState& state, const Envelope& event, const WorkFinished& fact) {
 }
 
 void fold(AgentState& state, const Envelope&, const PullProgressed& fact) {
-  record(state, fact.module).pull = fact;
+  const auto found = state.modules.find(fact.module);
+  if (found != state.modules.end()) found->second.pull = fact;
 }
 
 void fold(AgentState& state, const Envelope&, const ProbeFinished& fact) {
@@ -112,6 +114,9 @@ void fold(AgentState& state, const Envelope& event, const ModuleTransitioned& fa
   // While something exists it lives where it was made, whatever the newest document says.
   if (desired && (!fact.life.exists || module.runtime == 0))
     module.runtime = static_cast<std::uint8_t>(desired->kind);
+  // Where it lives is told by its observation, also before the first: a snapshot has no other place for it.
+  module.observed.module = fact.module;
+  module.observed.runtime = module.runtime;
 }
 
 void fold(AgentState& state, const Envelope&, const EngineObserved& fact) {
@@ -187,7 +192,7 @@ std::vector<Envelope> as_events(const AgentState& state) {
   deployment.life = state.deployment;
   events.push_back(snapshot_event(state, deployment));
   for (const auto& [name, module] : state.modules) {
-    if (!module.observed.module.empty()) events.push_back(snapshot_event(state, module.observed));
+    events.push_back(snapshot_event(state, module.observed));
     ModuleTransitioned life;
     life.module = name;
     life.from = life.to = module.life.state;
