@@ -86,6 +86,8 @@ Observation observation_of(const json::value& container) {
   if (ended && seen.exit_code > kSignalBase && seen.exit_code <= kSignalBase + kSignalLast) {
     seen.signal = seen.exit_code - kSignalBase;
   }
+  // The engine stamps a start when it hears of it: of a run that was over at once, after its end.
+  if (ended && seen.finished_at < seen.started_at) seen.finished_at = seen.started_at;
   if (seen.presence == Presence::kRunning) {
     seen.health = health_of(text_of(member(member(state, "Health"), "Status")));
   }
