@@ -110,12 +110,10 @@ class Sweep {
   fs::path original_;
 };
 
-// Time for one sweep in an ordinary test run; DECKLOG_SWEEP_FULL=1 takes every byte.
+// An ordinary test run takes some places of all files; DECKLOG_SWEEP_FULL=1 takes every byte.
+constexpr std::size_t kPlaces = 100;
 bool full_sweep() {
   return std::getenv("DECKLOG_SWEEP_FULL") != nullptr;
-}
-std::chrono::seconds time_limit() {
-  return full_sweep() ? std::chrono::hours(12) : std::chrono::seconds(20);
 }
 
 void sweep(const fs::path& original, bool flip) {
@@ -131,15 +129,15 @@ void sweep(const fs::path& original, bool flip) {
     for (std::size_t at = 0; at < fs::file_size(original / file); ++at) places.push_back({file, at});
   }
   ASSERT_GT(places.size(), 1000u);
-  // The same places in every run of one build, spread over all files when time is short.
+  // The same places in every run of one build, spread over all files.
   const char* seed = std::getenv("DECKLOG_SWEEP_SEED");
   std::mt19937_64 order(seed != nullptr ? std::strtoull(seed, nullptr, 10) : 20261124);
   std::shuffle(places.begin(), places.end(), order);
-  const auto end = std::chrono::steady_clock::now() + time_limit();
+  const std::size_t wanted = full_sweep() ? places.size() : kPlaces;
   std::size_t done = 0;
   std::size_t said = 0;
   for (const Place& place : places) {
-    if (std::chrono::steady_clock::now() > end || testing::Test::HasFailure()) break;
+    if (done == wanted || testing::Test::HasFailure()) break;
     const std::string where = (flip ? "bits flipped at " : "cut off at ") + std::to_string(place.at);
     said += sweep.with(place.file, where, [&](std::string& bytes) {
       if (flip) {
@@ -151,7 +149,6 @@ void sweep(const fs::path& original, bool flip) {
     ++done;
   }
   std::cout << done << " of " << places.size() << " places, damage said at " << said << "\n";
-  EXPECT_GT(done, 50u);
   EXPECT_GT(said, 0u) << "a sweep that damages nothing proves nothing";
 }
 

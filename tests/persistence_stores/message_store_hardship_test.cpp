@@ -7,6 +7,13 @@
 
 #include "tests/persistence_stores/store_fixture.hpp"
 
+#if defined(__SANITIZE_ADDRESS__)
+// Freed memory that the sanitizer keeps aside would be taken for ours.
+extern "C" const char* __asan_default_options() {
+  return "quarantine_size_mb=8";
+}
+#endif
+
 namespace decklog::persistence {
 namespace {
 

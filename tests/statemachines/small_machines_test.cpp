@@ -14,13 +14,17 @@ namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
 
+struct Coverage {
+  std::set<const RowName*> taken;
+  std::set<std::pair<int, std::size_t>> answered;  // state, input
+};
+
 // Breadth first over all lives that differ in shape; every pair of every state met is asked.
 template <class Table, class Life, class Input, class Context, class StepFn, class Shape>
 void walk(const std::vector<Input>& inputs, Context context, StepFn step_fn, Shape shape,
-          const std::vector<std::int64_t>& delays, std::size_t max_lives, std::set<const RowName*>& taken) {
+          const std::vector<std::int64_t>& delays, std::size_t max_lives, Coverage& covered) {
   std::set<std::string> seen{shape(Life{})};
   std::deque<std::pair<Life, std::int64_t>> open{{Life{}, 1000 * kSecond}};
-  std::set<std::pair<int, std::size_t>> answered;
   std::uint64_t random = 1;
   while (!open.empty()) {
     const auto [life, at] = open.front();
@@ -31,7 +35,7 @@ void walk(const std::vector<Input>& inputs, Context context, StepFn step_fn, Sha
         context.random = random *= 6364136223846793005ull;
         RowTrace trace;
         const auto step = step_fn(life, input, context, trace);
-        answered.insert({static_cast<int>(life.state), input.index()});
+        covered.answered.insert({static_cast<int>(life.state), input.index()});
         const Pair pair = Table::kPairs.at(life.state, input.index());
         if (pair == Pair::kIgnored) {
           ASSERT_EQ(step.verdict, Verdict::kIgnored) << step.trigger;
@@ -44,7 +48,7 @@ void walk(const std::vector<Input>& inputs, Context context, StepFn step_fn, Sha
           continue;
         }
         ASSERT_EQ(trace.count, 1u);
-        taken.insert(trace.rows[0]);
+        covered.taken.insert(trace.rows[0]);
         RowTrace unread;
         ASSERT_EQ(step_fn(life, input, context, unread).next, step.next);
         if (seen.size() < max_lives && seen.insert(shape(step.next)).second)
@@ -52,14 +56,14 @@ void walk(const std::vector<Input>& inputs, Context context, StepFn step_fn, Sha
       }
     }
   }
-  EXPECT_EQ(answered.size(),
-            mp::mp_size<typename Table::States>::value * mp::mp_size<typename Table::Inputs>::value);
 }
 
 template <class Table>
-void expect_all(const std::set<const RowName*>& taken) {
+void expect_all(const Coverage& covered) {
+  EXPECT_EQ(covered.answered.size(),
+            mp::mp_size<typename Table::States>::value * mp::mp_size<typename Table::Inputs>::value);
   for (const RowName* row : row_names<typename Table::Rows>())
-    EXPECT_TRUE(taken.contains(row)) << row->source << " --" << row->event << "--> " << row->target << " / "
+    EXPECT_TRUE(covered.taken.contains(row)) << row->source << " --" << row->event << "--> " << row->target << " / "
                                      << row->action << " is never taken";
 }
 
@@ -177,7 +181,7 @@ TEST(Uplink, EveryRowIsTaken) {
   const std::vector<UplinkInput> inputs = {
       LinkWanted{},   LinkUnwanted{}, LinkEstablished{},  LinkFailed{1},        LinkRefused{5},   LinkLost{6},
       PingAnswered{}, PingMissed{},   UplinkTimerFired{}, CredentialsChanged{}, UplinkRestarted{}};
-  std::set<const RowName*> taken;
+  Coverage covered;
   for (std::uint32_t missed_max : {1u, 3u}) {
     UplinkContext context;
     context.settings.pings_missed_max = missed_max;
@@ -187,9 +191,9 @@ TEST(Uplink, EveryRowIsTaken) {
           return std::to_string(int(l.state)) + "/" + std::to_string(std::min(l.attempt, 9u)) + "/" +
                  std::to_string(l.missed_pings) + (l.deadline_mono_ns != 0 ? "t" : "");
         },
-        {0, 30 * kSecond, 400 * kSecond}, 500, taken);
+        {0, 30 * kSecond, 400 * kSecond}, 500, covered);
   }
-  expect_all<uplink::Table>(taken);
+  expect_all<uplink::Table>(covered);
 }
 
 // ---- Deployment ---------------------------------------------------------------------------------
@@ -321,7 +325,7 @@ TEST(Deployment, EveryRowIsTaken) {
                                                Diverged{},
                                                DeploymentTimerFired{},
                                                DeploymentRebooted{}};
-  std::set<const RowName*> taken;
+  Coverage covered;
   walk<deployment::Table, DeploymentLife>(
       inputs, Context{}, deployment::step_traced,
       [](const DeploymentLife& l) {
@@ -329,8 +333,8 @@ TEST(Deployment, EveryRowIsTaken) {
                std::to_string(l.last_version) + (l.healthy_since_mono_ns != 0 ? "h" : "") +
                (l.deadline_mono_ns != 0 ? "t" : "");
       },
-      {0, 15 * kSecond, 90 * kSecond}, 1500, taken);
-  expect_all<deployment::Table>(taken);
+      {0, 15 * kSecond, 90 * kSecond}, 1500, covered);
+  expect_all<deployment::Table>(covered);
   for (int reason = 1; reason <= 11; ++reason)
     EXPECT_NE(reason_text(static_cast<DeploymentReason>(reason), DeploymentLife{}), "unknown reason");
 }
@@ -428,15 +432,15 @@ TEST(ClientSession, EveryRowIsTaken) {
       HubRestarted{}};
   ClientContext context;
   context.settings.storm_connects = 2;
-  std::set<const RowName*> taken;
+  Coverage covered;
   walk<client::Table, ClientLife>(
       inputs, context, client::step_traced,
       [](const ClientLife& l) {
         return std::to_string(int(l.state)) + (l.persistent ? "p" : "") + (l.storming ? "s" : "") + "/" +
                std::to_string(std::min(l.connects, 4u)) + (l.connected_since_mono_ns != 0 ? "c" : "");
       },
-      {0, 20 * kSecond}, 500, taken);
-  expect_all<client::Table>(taken);
+      {0, 20 * kSecond}, 500, covered);
+  expect_all<client::Table>(covered);
 }
 
 }  // namespace

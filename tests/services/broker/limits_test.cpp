@@ -185,7 +185,8 @@ TEST_F(LimitsTest, AnnouncedBytesAreNotAllocated) {
     clients.push_back(client("c" + std::to_string(i)));
     clients.back().send("\x30\xF0\xFF\x3F\0\1a"s);  // a megabyte, says the header
   }
-  client("other").expect_silence();
+  auto other = client("other");
+  other.expect_silence();
   EXPECT_EQ(stats().connections, 51u);
 }
 
