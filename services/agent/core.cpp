@@ -18,10 +18,20 @@ std::vector<Envelope> AgentCore::take(const Envelope& input) {
 
 namespace {
 
+// A run may be over before its start is answered: what was seen of its end then had no row to take.
+bool shows_missed_end(const ModuleLife& life, const ModuleObserved& fact) {
+  const auto presence = static_cast<Presence>(fact.presence);
+  return (life.state == ModuleState::kRunning || life.state == ModuleState::kUnhealthy) &&
+         (presence == Presence::kExited || presence == Presence::kDead);
+}
+
 bool observation_matters(const AgentState& state, const ModuleObserved& fact) {
   const auto found = state.modules.find(fact.module);
-  // Out of sight, the same as before is news too.
-  if (found != state.modules.end()) return found->second.life.blind || !(found->second.observed == fact);
+  if (found != state.modules.end()) {
+    const ModuleRecord& module = found->second;
+    // Out of sight, the same as before is news too.
+    return module.life.blind || !(module.observed == fact) || shows_missed_end(module.life, fact);
+  }
   // Nothing is touched that we could not make again: strangers count only once a deployment is in force.
   return state.in_force() != nullptr && static_cast<Presence>(fact.presence) != Presence::kAbsent;
 }
