@@ -90,7 +90,7 @@ class Keeper final {
 
 void Keeper::write_record(Sync sync) {
   if (probing()) return;
-  if (const auto done = write_file_atomic(record_path(request_.directory), to_json(record_), sync);
+  if (const auto done = write_file_even_when_full(record_path(request_.directory), to_json(record_), sync);
       !done && log_) {
     log_->write(true, "[keeper: " + describe(done.error()) + "]\n", wall_now());
   }

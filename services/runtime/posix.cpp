@@ -104,6 +104,17 @@ Status write_file_atomic(const std::string& path, std::string_view bytes, Sync s
   return sync_directory_of(path);
 }
 
+Status write_file_even_when_full(const std::string& path, std::string_view bytes, Sync sync) {
+  Status done = write_file_atomic(path, bytes, sync);
+  if (done || done.error().code != Errc::kNoSpace) return done;
+  const Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd) return done;
+  if (auto written = write_all(fd.get(), bytes, path); !written) return written;
+  if (::ftruncate(fd.get(), static_cast<off_t>(bytes.size())) != 0) return errno_error(errno, "cut " + path);
+  if (::fsync(fd.get()) != 0) return errno_error(errno, "sync " + path);
+  return {};
+}
+
 Status make_directory(const std::string& path, mode_t mode) {
   if (::mkdir(path.c_str(), mode) == 0 || errno == EEXIST) return {};
   return errno_error(errno, "make directory " + path);

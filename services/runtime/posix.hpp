@@ -58,6 +58,9 @@ enum class Sync : std::uint8_t {
 };
 // tmp + rename in the same directory, mode 0600, file and directory synced.
 Status write_file_atomic(const std::string& path, std::string_view bytes, Sync sync);
+// The same; on a full disk over the old content, whose blocks are there already. For small files whose reader
+// finds a torn one out and for which yesterday's content is worse.
+Status write_file_even_when_full(const std::string& path, std::string_view bytes, Sync sync);
 Status make_directory(const std::string& path, mode_t mode);  // success when it is already there
 
 WallTime wall_now();

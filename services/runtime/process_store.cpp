@@ -148,7 +148,7 @@ void ProcessStore::record_lost_keeper(const ModuleName& name, KeeperRecord& reco
   record.exit_code = kExitUnknown;
   record.finished_at = wall_now();
   record.message = "its keeper was killed: how the module ended is not known";
-  (void)write_file_atomic(record_path(directory(name)), to_json(record), Sync::kBeforeRename);
+  (void)write_file_even_when_full(record_path(directory(name)), to_json(record), Sync::kBeforeRename);
 }
 
 Observation ProcessStore::from_record(const ModuleName& name, const KeeperRecord& record) const {
