@@ -87,8 +87,22 @@ Result<json::value> parse_strict_json(std::string_view text, int max_depth) {
   return value;
 }
 
+// A member's name is the sender's: it reaches terminals and logs as printable text, and only the first of it.
 std::string member_path(const std::string& parent, std::string_view member) {
-  return parent + "." + std::string(member.substr(0, 128));
+  std::size_t end = std::min<std::size_t>(member.size(), 128);
+  while (end < member.size() && end > 0 && (static_cast<unsigned char>(member[end]) & 0xC0) == 0x80) --end;
+  std::string path = parent + ".";
+  for (const char c : member.substr(0, end)) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= ' ' && byte != 0x7f) {
+      path += c;
+      continue;
+    }
+    char escaped[8];
+    std::snprintf(escaped, sizeof escaped, "\\u%04x", byte);
+    path += escaped;
+  }
+  return path;
 }
 
 void Reader::refuse(std::string message, Errc code) const {
