@@ -24,6 +24,10 @@ class Replay {
   bool take(const Envelope& event) {
     if (!report_.first) report_.first = event.sequence;
     report_.last = event.sequence;
+    if (lost_sight_) {
+      if (!std::holds_alternative<ServiceStarted>(event.fact)) return follow(event);
+      see_again(event.sequence);  // a run begins with what the log says, and nothing else
+    }
     if (const auto* unknown = std::get_if<UnknownFact>(&event.fact); unknown && !event.may_ignore) {
       report_.not_proven.push_back("event " + std::to_string(event.sequence.value) + " has type " +
                                    std::to_string(unknown->type) + ", unknown to this build");
@@ -45,6 +49,20 @@ class Replay {
         return true;
     }
     return true;
+  }
+
+  // From here on the device decided from events it could not write. `known`: what it said of its state later.
+  void lose_sight(Sequence at, std::optional<persistence::Snapshot> known) {
+    if (!lost_sight_) lost_sight_ = at;
+    if (!known_) known_ = std::move(known);
+  }
+  bool sees() const { return !lost_sight_; }
+  void see_again(Sequence at) {
+    report_.not_proven.push_back("events were lost before " + std::to_string(lost_sight_.value) +
+                                 ": decisions from there to " + std::to_string(at.value - 1) +
+                                 " are taken as they are recorded");
+    lost_sight_ = {};
+    known_.reset();
   }
 
   bool finish_step() {
@@ -70,9 +88,15 @@ class Replay {
     step_.reset();
     core_ = AgentCore(std::move(state));
   }
-  AgentState state() const { return core_.state(); }
 
  private:
+  bool follow(const Envelope& event) {
+    core_.fold(event);
+    if (!known_ || event.sequence < known_->through) return true;
+    if (auto state = agent::decode_snapshot(known_->bytes)) core_ = AgentCore(std::move(*state));
+    see_again(event.sequence.next());
+    return true;
+  }
   static bool same(const std::vector<Envelope>& recorded, const std::vector<Envelope>& got) {
     if (recorded.size() != got.size()) return false;
     for (std::size_t i = 0; i < got.size(); ++i) {
@@ -103,7 +127,21 @@ class Replay {
   ReplayReport& report_;
   std::optional<RecordedStep> step_;
   bool keep_copies_ = false;
+  Sequence lost_sight_;  // none = decisions can be made again
+  std::optional<persistence::Snapshot> known_;
 };
+
+// The oldest state that was stored at or after `from`.
+std::optional<persistence::Snapshot> state_after(const persistence::JournalReader& journal, Sequence from) {
+  std::optional<persistence::Snapshot> oldest;
+  for (Sequence at = journal.durable_sequence(); at >= from;) {
+    auto snapshot = journal.latest_snapshot(persistence::kStateSnapshot, at);
+    if (!snapshot || snapshot->through < from) break;
+    at = Sequence{snapshot->through.value - 1};
+    oldest = std::move(*snapshot);
+  }
+  return oldest;
+}
 
 // State to begin with at `from`: the newest snapshot before it and what follows, folded as recorded.
 AgentState state_before(const persistence::JournalReader& journal, Sequence from, ReplayReport& report) {
@@ -130,7 +168,13 @@ ReplayReport replay_agent(const persistence::JournalReader& journal, const Repla
   Replay replay(state_before(journal, from, report), options.most, report);
   replay.keep_copies(options.most);
   persistence::Visitor visitor;
-  visitor.event = [&](const Envelope& event) { return replay.take(event); };
+  visitor.event = [&](const Envelope& event) {
+    if (!replay.take(event)) return false;
+    const auto* gap = std::get_if<GapRecorded>(&event.fact);
+    if (gap && gap->gap == GapKind::kNotWritten && replay.sees())
+      replay.lose_sight(event.sequence, state_after(journal, event.sequence));
+    return true;
+  };
   visitor.missing = [&](const persistence::MissingRange& range) {
     report.not_proven.push_back("events " + std::to_string(range.first.value) + " to " +
                                 std::to_string(range.last.value) + " are " + name_of(range.kind));
@@ -145,6 +189,7 @@ ReplayReport replay_agent(const persistence::JournalReader& journal, const Repla
   if (const auto status = journal.read(from, to, visitor); !status)
     report.not_proven.push_back(describe(status.error()));
   if (report.divergences.size() < options.most) replay.finish_step();
+  if (!replay.sees()) replay.see_again(report.last.next());
   return report;
 }
 

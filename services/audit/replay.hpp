@@ -4,6 +4,8 @@
 // After a divergence the recorded decisions are folded, so each further divergence is the next independent
 // one and not an echo of the first. A range that is missing is passed over: the state is taken again from the
 // next snapshot or, when there is none, from the recorded decisions, and the report says what was not proven.
+// Behind events that a full store refused, decisions are taken as recorded up to the next stored state or
+// start.
 #pragma once
 
 #include <optional>
