@@ -1,4 +1,6 @@
 // Verbs about routes and the hub.
+#include <boost/json.hpp>
+#include <cctype>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
@@ -6,13 +8,18 @@
 
 #include "services/broker/run_broker.hpp"
 #include "services/cli/cli.hpp"
+#include "services/http/client.hpp"
+#include "services/hub/hub_service.hpp"
 #include "services/routing/route_tool.hpp"
 
 namespace decklog::cli {
 namespace {
 
+namespace json = boost::json;
+
 struct HubArguments {
   std::uint16_t broker_port = 0, web_socket_port = 0;
+  bool broker = false;
   std::string data = "decklog-broker", durability = "power";
   std::vector<std::string> refused;
 };
@@ -36,11 +43,55 @@ int run_development_broker(const HubArguments& arguments) {
   return status ? kDone : complain(status.error());
 }
 
+int run_hub_service(const Session& session) {
+  const auto config = session.config();
+  if (!config) return complain(config.error()), kUsage;
+  return hub::run_hub(*config);
+}
+
+std::string text_of(const json::object& object, const char* name) {
+  const auto* found = object.if_contains(name);
+  if (!found) return "";
+  return found->is_string() ? std::string(found->get_string()) : json::serialize(*found);
+}
+
+// One GET on the hub's socket, and a table of one of its lists.
+int show(const Session& session, const char* target, const char* list,
+         const std::vector<const char*>& columns) {
+  const std::string socket = session.hub_socket();
+  const auto answer = http::request({.unix_path = socket}, {.target = target});
+  if (!answer)
+    return complain(error(answer.error().code, answer.error().message + " (is the hub running?)", socket));
+  if (session.json) {
+    std::puts(answer->body.c_str());
+    return kDone;
+  }
+  json::error_code code;
+  const auto body = json::parse(answer->body, code);
+  if (code || !body.is_object() || !body.get_object().contains(list))
+    return complain(error(Errc::kInternal, "the hub's answer is not what was expected"));
+  std::vector<std::string> head;
+  for (const auto* column : columns) {
+    head.emplace_back(column);
+    for (auto& letter : head.back()) letter = static_cast<char>(std::toupper(letter));
+  }
+  Table table(head);
+  for (const auto& item : body.get_object().at(list).as_array()) {
+    std::vector<std::string> row;
+    for (const auto* column : columns) row.push_back(text_of(item.as_object(), column));
+    table.add(std::move(row));
+  }
+  table.print(session);
+  return kDone;
+}
+
 void add_hub(CLI::App& app, Session& session) {
   auto arguments = std::make_shared<HubArguments>();
   auto* verb = app.add_subcommand(
-      "hub", "Run an MQTT 3.1.1 broker on loopback until SIGTERM");
-  verb->add_option("--broker", arguments->broker_port, "development broker: plaintext, anonymous, this port on 127.0.0.1 (0 = any free one)")->required();
+      "hub", "Run the Edge Hub until SIGTERM; with --broker just an MQTT broker on loopback");
+  auto* port =
+      verb->add_option("--broker", arguments->broker_port,
+                       "development broker: plaintext, anonymous, this port on 127.0.0.1 (0 = any free one)");
   verb->add_option("--websocket", arguments->web_socket_port,
                    "development broker: MQTT over WebSocket on this port too");
   verb->add_option("--data", arguments->data, "development broker: data directory, or none")
@@ -50,9 +101,12 @@ void add_hub(CLI::App& app, Session& session) {
       ->capture_default_str();
   verb->add_option("--refuse-subscribe", arguments->refused,
                    "development broker: refuse filters that begin so (SUBACK 0x80)");
-  verb->footer("Example:\n  decklog hub --broker 1883");
-  verb->callback([&session, arguments] {
-    session.action = [arguments] { return run_development_broker(*arguments); };
+  verb->footer("Examples:\n  decklog --config /etc/decklog/config.toml hub\n  decklog hub --broker 1883");
+  verb->callback([&session, arguments, port] {
+    if (port->count() > 0)
+      session.action = [arguments] { return run_development_broker(*arguments); };
+    else
+      session.action = [&session] { return run_hub_service(session); };
   });
 }
 
@@ -60,6 +114,20 @@ void add_hub(CLI::App& app, Session& session) {
 
 void add_hub_verbs(CLI::App& app, Session& session) {
   add_hub(app, session);
+  app.add_subcommand("clients", "Clients of the hub: connected or not, and why")->callback([&session] {
+    session.action = [&session] {
+      return show(session, "/v1/clients", "clients", {"client", "state", "since", "peer", "cause"});
+    };
+  });
+  app.add_subcommand("queues",
+                     "Messages that wait, by endpoint; accepted = delivered + expired + dropped + queued")
+      ->callback([&session] {
+        session.action = [&session] {
+          return show(session, "/v1/queues", "queues",
+                      {"queue", "priority", "queued", "bytes", "oldest", "accepted", "delivered", "expired",
+                       "dropped", "conserved"});
+        };
+      });
   auto* route = app.add_subcommand("route", "Routes: evaluate or explain them");
   route->require_subcommand(1);
   auto file = std::make_shared<std::string>("-");
