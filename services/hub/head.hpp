@@ -1,8 +1,8 @@
 // IoT Hub's head over the broker: who may connect, what topics mean, twins, methods, messages in and out.
-// Owner: Hub. Thread: the executor's; no call blocks. Failure: a client that breaks a rule is refused, closed or
-// answered with an error of the protocol, and nobody else notices; the log hears of it once per burst.
-// Limits: head_limits.hpp. Parts: Identities (credentials), Twins, Methods; each is told what it needs and knows
-// nothing of the others. Protocol facts: IoT Hub's MQTT interface as azure-iot-device 1.18 uses it.
+// Owner: Hub. Thread: the executor's; no call blocks. Failure: a client that breaks a rule is refused, closed
+// or answered with an error of the protocol, and nobody else notices; the log hears of it once per burst.
+// Limits: head_limits.hpp. Parts: Identities (credentials), Twins, Methods; each is told what it needs and
+// knows nothing of the others. Protocol facts: IoT Hub's MQTT interface as azure-iot-device 1.18 uses it.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "observability/tally.hpp"
 #include "persistence/identity_store.hpp"
 #include "persistence/twin_store.hpp"
 #include "services/broker/broker.hpp"
@@ -32,10 +33,20 @@ struct HeadParts {
   const workload::LocalIdentities& modules;  // this device's own modules, from the agent
 };
 
-// Counters since start; by client id, connect_failed by cause.
+// Counters since start. Ids are client ids; nothing is counted by what an unknown client called itself.
 struct HeadStats {
-  std::map<std::string, std::uint64_t> get_twin, reported, connect_failed;
-  std::uint64_t connects = 0, disconnects = 0, methods = 0;
+  struct Client {
+    std::uint64_t connects = 0, connects_refused = 0, disconnects = 0;
+  };
+  std::map<std::string, Client> clients;
+  std::map<std::string, std::uint64_t> connect_failed;                    // by cause
+  std::map<std::pair<std::string, std::string>, std::uint64_t> get_twin;  // (source, id)
+  std::map<std::pair<std::string, std::string>, std::uint64_t> reported;  // (target, id)
+  std::map<std::pair<std::string, std::string>, std::uint64_t> methods;   // (from, to)
+  std::map<std::pair<std::string, std::string>, observability::Spread> method_durations;
+  std::map<std::string, observability::Spread> get_twin_durations;             // by source
+  std::map<std::string, std::uint64_t> refused_publishes, refused_subscribes;  // by why
+  std::uint64_t malformed = 0;  // telemetry that could not be read
   std::size_t connected = 0;
 };
 

@@ -1,5 +1,6 @@
-// The IoT Hub identities at the broker right now, and the way to them. Private to services/hub. Thread: the executor's.
-// A local user with a client id like an identity's is not one of them: nothing of an identity ever goes there.
+// The IoT Hub identities at the broker right now, and the way to them. Private to services/hub. Thread: the
+// executor's. A local user with a client id like an identity's is not one of them: nothing of an identity
+// ever goes there.
 #pragma once
 
 #include <map>
@@ -37,11 +38,17 @@ class Clients final {
   bool send(const std::string& client_id, std::string_view topic, std::string_view payload, mqtt::Qos qos,
             std::uint64_t token = 0) {
     if (!broker_ || !connected(client_id)) return false;
-    return broker_->deliver(client_id, {topic, payload, qos, token}) == broker::DeliverResult::kQueued;
+    sending_ = true;
+    const auto result = broker_->deliver(client_id, {topic, payload, qos, token});
+    sending_ = false;
+    return result == broker::DeliverResult::kQueued;
   }
+  // Inside send(): a delivery at QoS 0 is over before it returns.
+  bool sending() const { return sending_; }
 
  private:
   broker::Broker* broker_ = nullptr;
+  bool sending_ = false;
   std::map<std::string, ConnectedClient> clients_;
 };
 

@@ -36,14 +36,16 @@ bool filter_covers(std::string_view rule, std::string_view wanted) {
   }
 }
 
-bool may_publish(const std::vector<config::TopicRule>& rules, std::string_view identity, std::string_view topic) {
+bool may_publish(const std::vector<config::TopicRule>& rules, std::string_view identity,
+                 std::string_view topic) {
   for (const auto& rule : rules) {
     if (names(rule, identity) && mqtt::filter_matches(rule.filter, topic)) return rule.publish;
   }
   return false;
 }
 
-bool may_subscribe(const std::vector<config::TopicRule>& rules, std::string_view identity, std::string_view filter) {
+bool may_subscribe(const std::vector<config::TopicRule>& rules, std::string_view identity,
+                   std::string_view filter) {
   for (const auto& rule : rules) {
     if (names(rule, identity) && filter_covers(rule.filter, filter)) return rule.subscribe;
   }

@@ -1,5 +1,5 @@
-// Who may use which topic outside IoT Hub's: [hub.topics], first match wins, no match is a refusal. Pure; private to
-// services/hub.
+// Who may use which topic outside IoT Hub's: [hub.topics], first match wins, no match is a refusal. Pure;
+// private to services/hub.
 #pragma once
 
 #include <string_view>
@@ -19,7 +19,9 @@ inline bool is_local(std::string_view identity) {
 
 // Whether everything that `wanted` selects is selected by `rule` too.
 bool filter_covers(std::string_view rule, std::string_view wanted);
-bool may_publish(const std::vector<config::TopicRule>& rules, std::string_view identity, std::string_view topic);
-bool may_subscribe(const std::vector<config::TopicRule>& rules, std::string_view identity, std::string_view filter);
+bool may_publish(const std::vector<config::TopicRule>& rules, std::string_view identity,
+                 std::string_view topic);
+bool may_subscribe(const std::vector<config::TopicRule>& rules, std::string_view identity,
+                   std::string_view filter);
 
 }  // namespace decklog::hub

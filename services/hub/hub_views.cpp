@@ -114,15 +114,20 @@ std::string Hub::metrics_text() const {
   }
   const auto& head = parts_->head->stats();
   out.add("edgehub_connected_clients", static_cast<double>(head.connected));
-  out.add("edgehub_client_connect_success_total", static_cast<double>(head.connects));
-  out.add("edgehub_client_disconnect_total", static_cast<double>(head.disconnects));
-  out.add("edgehub_direct_methods_total", static_cast<double>(head.methods));
+  for (const auto& [id, client] : head.clients) {
+    out.add("edgehub_client_connect_success_total", static_cast<double>(client.connects), {{"id", id}});
+    out.add("edgehub_client_disconnect_total", static_cast<double>(client.disconnects), {{"id", id}});
+  }
   for (const auto& [reason, count] : head.connect_failed)
     out.add("edgehub_client_connect_failed_total", static_cast<double>(count), {{"reason", reason}});
-  for (const auto& [source, count] : head.get_twin)
-    out.add("edgehub_gettwin_total", static_cast<double>(count), {{"source", source}});
-  for (const auto& [target, count] : head.reported)
-    out.add("edgehub_reported_properties_total", static_cast<double>(count), {{"target", target}});
+  for (const auto& [key, count] : head.methods)
+    out.add("edgehub_direct_methods_total", static_cast<double>(count),
+            {{"from", key.first}, {"to", key.second}});
+  for (const auto& [key, count] : head.get_twin)
+    out.add("edgehub_gettwin_total", static_cast<double>(count), {{"source", key.first}, {"id", key.second}});
+  for (const auto& [key, count] : head.reported)
+    out.add("edgehub_reported_properties_total", static_cast<double>(count),
+            {{"target", key.first}, {"id", key.second}});
   std::map<std::string, int> sessions;
   for (const auto& [name, record] : state().clients) ++sessions[name_of(record.life.state)];
   for (const auto& [in_state, count] : sessions)

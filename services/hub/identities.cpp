@@ -44,7 +44,8 @@ Identities::Verdict refused(ConnectCode code, std::string cause) {
 }
 
 bool about_the_key(const std::string& cause) {
-  return cause == "bad-signature" || cause == "unknown" || cause == "wrong-certificate" || cause == "disabled";
+  return cause == "bad-signature" || cause == "unknown" || cause == "wrong-certificate" ||
+         cause == "disabled";
 }
 
 }  // namespace
@@ -54,7 +55,8 @@ bool about_the_key(const std::string& cause) {
 
 void Identities::check_user(const broker::ConnectInfo& info, Done done) const {
   const auto& hub = parts_.config.hub;
-  if (is_reserved(info.client_id)) return done(refused(ConnectCode::kIdentifierRejected, "client-id-of-an-identity"));
+  if (is_reserved(info.client_id))
+    return done(refused(ConnectCode::kIdentifierRejected, "client-id-of-an-identity"));
   Verdict verdict;
   verdict.code = ConnectCode::kAccepted;
   if (!info.username) {
@@ -71,7 +73,8 @@ void Identities::check_user(const broker::ConnectInfo& info, Done done) const {
       break;
     }
     // Digests, so that the time says nothing about the length either.
-    if (!workload::same_secret(workload::sha256(*password), workload::sha256(info.password.value_or("")))) break;
+    if (!workload::same_secret(workload::sha256(*password), workload::sha256(info.password.value_or(""))))
+      break;
     verdict.identity = std::string(kUserPrefix) + user.name;
     return done(std::move(verdict));
   }
@@ -120,7 +123,8 @@ void Identities::check_identity(const broker::ConnectInfo& info, Done done) {
   }
   auto verdict = judge(client, proof);
   const bool unknown = verdict.cause == "unknown";
-  if (verdict.code == ConnectCode::kAccepted || !about_the_key(verdict.cause)) return done(std::move(verdict));
+  if (verdict.code == ConnectCode::kAccepted || !about_the_key(verdict.cause))
+    return done(std::move(verdict));
   const std::string id = client.client_id();
   if (!link_up_) {
     // Clients come again by themselves only after "server unavailable".
@@ -161,7 +165,8 @@ Status Identities::prove(const Identity& client, const IdentityFacts& facts, con
     // A module may come with a token of its device, signed with the device's key.
     const auto device = find({client.device, {}});
     if (!device || !device->enabled || device->proof != Proof::kKeys) return status;
-    return iothub::check_sas_token(*proof.token, {client.device, {}}, device->keys, rules) ? Status() : status;
+    return iothub::check_sas_token(*proof.token, {client.device, {}}, device->keys, rules) ? Status()
+                                                                                           : status;
   }
   const auto& shown = proof.certificate;
   if (!client.module.empty() || shown.sha256_thumbprint.empty())
@@ -171,7 +176,8 @@ Status Identities::prove(const Identity& client, const IdentityFacts& facts, con
       if (known == shown.sha1_thumbprint || known == shown.sha256_thumbprint) return {};
     }
   }
-  if (facts.proof == Proof::kAuthority && shown.chain_verified && shown.subject_common_name == client.device) return {};
+  if (facts.proof == Proof::kAuthority && shown.chain_verified && shown.subject_common_name == client.device)
+    return {};
   return error(Errc::kUnauthenticated, "wrong-certificate");
 }
 
@@ -255,7 +261,8 @@ void Identities::answered(const std::string& name, const Result<std::string>& re
 void Identities::keep(const std::string& name, const std::string& json) {
   const auto* known = parts_.store.find(name);
   if (known && known->json == json) return;
-  if (!parse_identity_facts(json)) return parts_.remarks.say("auth", name, "the fleet's identity record is malformed");
+  if (!parse_identity_facts(json))
+    return parts_.remarks.say("auth", name, "the fleet's identity record is malformed");
   const std::uint64_t revision = known ? known->revision + 1 : 1;
   const auto put = parts_.store.put(name, {json, revision, parts_.surroundings.now().wall});
   if (!put) parts_.remarks.say("auth", name, "identity record not kept: " + describe(put.error()));
@@ -270,6 +277,17 @@ void Identities::on_identity(const Identity& client, const std::string& json) {
   } else {
     keep(name, json);
   }
+}
+
+void Identities::refresh(const Identity& client, std::function<void(bool)> done) {
+  const std::string name = client.client_id();
+  parts_.uplink.get_identity(
+      {client.device, client.module},
+      [this, name, done = std::move(done), alive = parts_.alive](const Result<std::string>& record) {
+        if (alive.expired()) return;
+        answered(name, record);
+        done(record.has_value());
+      });
 }
 
 void Identities::on_link(bool up) {

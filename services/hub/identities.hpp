@@ -1,7 +1,7 @@
-// Who a connecting client is, and whether it proved that: IoT Hub identities (own modules' keys from the agent, others
-// from the cache of upstream records, the fleet asked when those do not suffice) and local users. Private to
-// services/hub. Thread: the executor's. A verdict comes at once when no question is needed, else within
-// kLookupDeadline. Secrets are compared, never logged.
+// Who a connecting client is, and whether it proved that: IoT Hub identities (own modules' keys from the
+// agent, others from the cache of upstream records, the fleet asked when those do not suffice) and local
+// users. Private to services/hub. Thread: the executor's. A verdict comes at once when no question is needed,
+// else within kLookupDeadline. Secrets are compared, never logged.
 #pragma once
 
 #include <functional>
@@ -61,13 +61,17 @@ class Identities final {
   void check(const broker::ConnectInfo& info, std::function<void(Verdict)> done);
   // A token of this identity, with what is known here; for HTTP. Also asks nobody.
   Status check_token(const Identity& client, std::string_view token) const;
-  // Whether what was shown is still good; the token's end is not looked at. Failure: "disabled" or "re-keyed".
+  // Whether what was shown is still good; the token's end is not looked at. Failure: "disabled" or
+  // "re-keyed".
   Status recheck(const Identity& client, const ShownProof& proof) const;
 
   // An upstream record changed. True when it is about something that is or may be connected.
   void on_identity(const Identity& client, const std::string& json);
   void on_link(bool up);
   void tick();
+  bool known(const Identity& client) const { return find(client).has_value(); }
+  // Asks the fleet for its record again. `done`: whether there is one.
+  void refresh(const Identity& client, std::function<void(bool)> done);
   // A local user must not sit on a client id that an identity will come with.
   bool is_reserved(std::string_view client_id) const;
 
@@ -88,7 +92,8 @@ class Identities final {
   void check_user(const broker::ConnectInfo& info, Done done) const;
   Verdict judge(const Identity& client, const ShownProof& proof) const;
   std::optional<IdentityFacts> find(const Identity& client) const;
-  Status prove(const Identity& client, const IdentityFacts& facts, const ShownProof& proof, WallTime now) const;
+  Status prove(const Identity& client, const IdentityFacts& facts, const ShownProof& proof,
+               WallTime now) const;
   bool may_ask(const std::string& name, Duration every);
   void ask(const std::string& name, Waiting waiting);
   void answered(const std::string& name, const Result<std::string>& record);

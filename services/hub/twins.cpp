@@ -11,6 +11,10 @@ using persistence::TwinRecord;
 
 namespace {
 
+// Where an answer is from, where a patch has got to: Azure's label values.
+constexpr const char *kFromCache = "edge_hub", *kFromFleet = "upstream";
+constexpr const char *kTakenHere = "edge_hub", *kTakenUpstream = "upstream";
+
 const std::string kDesiredTopic = iothub::desired_topic(1);
 
 json::object parse_object(const std::string& text) {
@@ -43,9 +47,14 @@ bool known(const TwinRecord* record) {
 void Twins::get(const Identity& client, const std::string& rid) {
   const TwinName name{client.device, client.module};
   Live& now = live(name);
-  if (!link_up_ || now.fresh) return answer(name, rid);
-  if (now.waiting.size() >= kMaxTwinGetsPerClient) return fail(name, rid, 429, "too many twin requests at once");
-  if (now.waiting.empty()) now.waiting_until = parts_.surroundings.now().mono + kTwinFetchDeadline;
+  const MonoTime asked = parts_.surroundings.now().mono;
+  if (!link_up_ || now.fresh) return answer(name, rid, kFromCache, asked);
+  if (now.waiting.size() >= kMaxTwinGetsPerClient)
+    return fail(name, rid, 429, "too many twin requests at once");
+  if (now.waiting.empty()) {
+    now.waiting_since = asked;
+    now.waiting_until = asked + kTwinFetchDeadline;
+  }
   now.waiting.push_back(rid);
   watch(name);
   if (now.fetching == 0) fetch(name);
@@ -56,8 +65,10 @@ void Twins::fetch(const Name& name) {
   const uplink::TwinKey key{name.device, name.module};
   parts_.uplink.get_desired(key, [this, name, alive = parts_.alive](const Result<uplink::TwinValue>& value) {
     if (alive.expired()) return;
-    if (value) take_desired(name, *value);
-    else live(name).fresh = false;
+    if (value)
+      take_desired(name, *value);
+    else
+      live(name).fresh = false;
     fetch_over(name);
   });
   parts_.uplink.get_reported(key, [this, name, alive = parts_.alive](const Result<uplink::TwinValue>& value) {
@@ -96,22 +107,25 @@ void Twins::fetch_over(const Name& name) {
   if (now.fetching > 0) return;
   const auto* record = parts_.store.find(name);
   now.fresh = link_up_ && known(record);
-  answer_waiting(name);
+  answer_waiting(name, now.fresh ? kFromFleet : kFromCache);
   send_reported(name);
 }
 
-void Twins::answer_waiting(const Name& name) {
+void Twins::answer_waiting(const Name& name, const char* source) {
   const auto rids = std::exchange(live(name).waiting, {});
-  for (const auto& rid : rids) answer(name, rid);
+  for (const auto& rid : rids) answer(name, rid, source, live(name).waiting_since);
   catch_up(name);
 }
 
-void Twins::answer(const Name& name, const std::string& rid) {
+void Twins::answer(const Name& name, const std::string& rid, const char* source, MonoTime asked) {
   const auto* record = parts_.store.find(name);
   if (!known(record)) return fail(name, rid, 503, "the twin is not known yet and the fleet is out of reach");
   const std::string body = iothub::twin_answer(parse_object(record->desired), record->desired_version,
                                                parse_object(record->reported), record->reported_version);
   live(name).seen.reset();
+  ++parts_.stats.get_twin[{source, id_of(name)}];
+  const auto took = std::chrono::duration<double>(parts_.surroundings.now().mono - asked);
+  parts_.stats.get_twin_durations[source].add(took.count());
   parts_.clients.send(id_of(name), iothub::twin_response_topic(200, rid), body, mqtt::Qos::kAtMostOnce);
 }
 
@@ -148,6 +162,7 @@ bool Twins::patch(const Identity& client, const std::string& rid, std::string_vi
   ++record.reported_version;
   if (!put(name, record)) return fail(name, rid, 503, "the twin cannot be stored now"), false;
   pending_.insert(name);
+  ++parts_.stats.reported[{kTakenHere, client.client_id()}];
   parts_.clients.send(id_of(name), iothub::twin_response_topic(204, rid, record.reported_version), "",
                       mqtt::Qos::kAtMostOnce);
   parts_.changed(client, json::serialize(*patch));
@@ -163,7 +178,8 @@ bool Twins::put(const Name& name, const TwinRecord& record) {
 
 void Twins::send_reported(const Name& name) {
   Live& now = live(name);
-  if (!link_up_ || now.sending || now.fetching > 0 || !pending_.contains(name) || sending_ >= kMaxTwinPuts) return;
+  if (!link_up_ || now.sending || now.fetching > 0 || !pending_.contains(name) || sending_ >= kMaxTwinPuts)
+    return;
   if (parts_.surroundings.now().mono < now.retry_at) return;
   const auto* record = parts_.store.find(name);
   if (!record || record->pending_patch.empty()) {
@@ -175,10 +191,11 @@ void Twins::send_reported(const Name& name) {
   now.sending = true;
   ++sending_;
   const std::string document = record->reported;
-  parts_.uplink.put_reported({name.device, name.module}, document, record->pending_base,
-                             [this, name, document, alive = parts_.alive](const Result<std::uint64_t>& revision) {
-                               if (!alive.expired()) sent(name, document, revision);
-                             });
+  parts_.uplink.put_reported(
+      {name.device, name.module}, document, record->pending_base,
+      [this, name, document, alive = parts_.alive](const Result<std::uint64_t>& revision) {
+        if (!alive.expired()) sent(name, document, revision);
+      });
 }
 
 void Twins::sent(const Name& name, const std::string& document, const Result<std::uint64_t>& revision) {
@@ -190,6 +207,7 @@ void Twins::sent(const Name& name, const std::string& document, const Result<std
     return retry_later(name, revision.error());
   }
   now.pause = {};
+  ++parts_.stats.reported[{kTakenUpstream, id_of(name)}];
   TwinRecord record = record_of(parts_.store, name);
   const bool whole = record.reported == document;  // nothing came meanwhile
   record.pending_patch = whole ? "" : json::serialize(json::object{{"base", parse_object(document)}});
@@ -277,7 +295,7 @@ void Twins::on_link(bool up) {
     now.pause = {};
     if (!up && !now.waiting.empty()) {
       now.fetching = 0;
-      answer_waiting(name);
+      answer_waiting(name, kFromCache);
     }
   }
   if (!up) return;
@@ -294,7 +312,7 @@ void Twins::tick() {
   for (auto& [name, now] : live_) {
     if (!now.waiting.empty() && now.waiting_until < time) {
       now.fetching = 0;
-      answer_waiting(name);
+      answer_waiting(name, kFromCache);
     } else if (now.seen) {
       catch_up(name);
     }

@@ -1,10 +1,10 @@
-// Twins: answers from the cache, reported patches kept until the fleet has them, desired changes without a gap. Private
-// to services/hub. Thread: the executor's.
+// Twins: answers from the cache, reported patches kept until the fleet has them, desired changes without a
+// gap. Private to services/hub. Thread: the executor's.
 //
-// Reported: a patch is merged, written and answered at once. What the fleet does not have yet is the difference between
-// the document as it last was there and ours; it is merged over whatever is there now (three-way) and written with
-// compare-and-set. Desired: a client that misses a change gets the difference between what it saw last and what is
-// there when it comes back. Answers to GET go before later patches.
+// Reported: a patch is merged, written and answered at once. What the fleet does not have yet is the
+// difference between the document as it last was there and ours; it is merged over whatever is there now
+// (three-way) and written with compare-and-set. Desired: a client that misses a change gets the difference
+// between what it saw last and what is there when it comes back. Answers to GET go before later patches.
 #pragma once
 
 #include <boost/json.hpp>
@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "persistence/twin_store.hpp"
+#include "services/hub/head.hpp"
 #include "services/hub/head_clients.hpp"
 #include "services/hub/head_remarks.hpp"
 
@@ -28,6 +29,7 @@ class Twins final {
     Clients& clients;
     Remarks& remarks;
     persistence::TwinStore& store;
+    HeadStats& stats;
     std::function<void(const Identity&, std::string_view patch)> changed;  // a reported patch was accepted
     std::weak_ptr<void> alive;
   };
@@ -43,16 +45,17 @@ class Twins final {
   void tick();
 
  private:
-  struct Live {  // what is not worth a disk
+  struct Live {                        // what is not worth a disk
     std::vector<std::string> waiting;  // rids of GETs
-    MonoTime waiting_until;
+    MonoTime waiting_since, waiting_until;
     int fetching = 0;    // of desired and reported
     bool fresh = false;  // as the fleet has it, on this link
     bool watched = false;
     bool sending = false;
     MonoTime retry_at;
     Duration pause{};
-    std::optional<boost::json::object> seen;  // desired, as the client last saw it, when that is not the newest
+    std::optional<boost::json::object>
+        seen;  // desired, as the client last saw it, when that is not the newest
   };
   using Name = persistence::TwinName;
 
@@ -61,8 +64,8 @@ class Twins final {
   void fetch(const Name& name);
   void fetched_reported(const Name& name, const uplink::TwinValue& value);
   void fetch_over(const Name& name);
-  void answer_waiting(const Name& name);
-  void answer(const Name& name, const std::string& rid);
+  void answer_waiting(const Name& name, const char* source);
+  void answer(const Name& name, const std::string& rid, const char* source, MonoTime asked);
   void fail(const Name& name, const std::string& rid, int status, std::string_view why);
   void take_desired(const Name& name, const uplink::TwinValue& value);
   void catch_up(const Name& name);
