@@ -18,6 +18,13 @@ std::string own_path() {
   return failed ? "decklog" : path.string();
 }
 
+// Half an answer on a full disk is no success.
+int flushed(int status) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+  std::fprintf(stderr, "decklog: the output could not be written\n");
+  return status == decklog::cli::kDone ? decklog::cli::kFailed : status;
+}
+
 int run(int argc, char** argv) {
   using namespace decklog::cli;
   CLI::App app{"Decklog: an event-sourced runtime for IoT edge devices. The log is the state."};
@@ -46,7 +53,7 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& wrong) {
     return app.exit(wrong) == 0 ? kDone : kUsage;
   }
-  return session.action ? session.action() : kUsage;
+  return session.action ? flushed(session.action()) : kUsage;
 }
 
 }  // namespace

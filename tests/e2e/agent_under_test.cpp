@@ -9,8 +9,6 @@
 #include <sstream>
 #include <stdexcept>
 
-#include "services/http/client.hpp"
-
 namespace decklog::e2e {
 
 namespace fs = std::filesystem;
@@ -170,18 +168,20 @@ std::vector<json::object> AgentUnderTest::history(std::vector<std::string> words
   return events;
 }
 
-json::value AgentUnderTest::ask(const std::string& target) const {
-  const auto answer = http::request({.unix_path = path("run/agent.sock")}, {.target = target});
+json::value AgentUnderTest::exchange(const http::ClientRequest& request) const {
+  const auto answer = http::request({.unix_path = path("run/agent.sock")}, request);
   json::error_code failed;
   if (!answer || answer->status != 200) return nullptr;
   auto value = json::parse(answer->body, failed);
   return failed ? json::value() : value;
 }
 
-int AgentUnderTest::post(const std::string& target, const std::string& body) const {
-  const auto answer = http::request({.unix_path = path("run/agent.sock")},
-                                    {.method = "POST", .target = target, .body = body});
-  return answer ? answer->status : 0;
+json::value AgentUnderTest::ask(const std::string& target) const {
+  return exchange({.target = target});
+}
+
+json::value AgentUnderTest::post(const std::string& target, const std::string& body) const {
+  return exchange({.method = "POST", .target = target, .body = body});
 }
 
 json::object AgentUnderTest::module(const std::string& name) const {

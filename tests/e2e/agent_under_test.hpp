@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "services/http/client.hpp"
 #include "tests/support/child_process.hpp"
 
 namespace decklog::e2e {
@@ -66,9 +67,9 @@ class AgentUnderTest final {
 
   // The management socket, cheap enough to ask often.
   boost::json::value ask(const std::string& target) const;
-  int post(const std::string& target, const std::string& body) const;  // HTTP status; 0 = no answer
-  boost::json::object module(const std::string& name) const;           // empty when not there
-  std::string state(const std::string& name) const;                    // "running"; "" when not there
+  boost::json::value post(const std::string& target, const std::string& body) const;  // null = no answer
+  boost::json::object module(const std::string& name) const;                          // empty when not there
+  std::string state(const std::string& name) const;  // "running"; "" when not there
   std::string deployment_state() const;
   bool becomes(const std::string& name, const std::string& state,
                std::chrono::milliseconds patience = kPatience) const;
@@ -79,6 +80,7 @@ class AgentUnderTest final {
   void put_desired(const std::string& document) const;
 
  private:
+  boost::json::value exchange(const http::ClientRequest& request) const;
   void write_config() const;
   void end_modules() const;
 

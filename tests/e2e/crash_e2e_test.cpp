@@ -104,7 +104,7 @@ void crash_at(unsigned n) {
   ASSERT_NO_FATAL_FAILURE(live_until_killed(agent, n));
   agent.start();
   EXPECT_TRUE(agent.ask("/v1/status").at("recoveryProblems").as_array().empty()) << agent.log();
-  ASSERT_EQ(agent.post("/v1/desired", last_document()), 200);
+  ASSERT_EQ(agent.post("/v1/desired", last_document()).at("code"), 200);
   ASSERT_TRUE(eventually([&] {
     const auto reported = agent.reported();
     if (!reported.is_object() || reported.at("deployment").at("state") != "applied") return false;
