@@ -20,6 +20,7 @@
 #include "services/agent/module_services.hpp"
 #include "services/agent/telemetry.hpp"
 #include "services/agent/uplink_factory.hpp"
+#include "services/loop/startup_memory.hpp"
 #include "services/runtime/docker_runtime.hpp"
 #include "services/runtime/process_runtime.hpp"
 #include "services/workload/device_keys.hpp"
@@ -215,6 +216,7 @@ void AgentProcess::run() {
   std::printf("decklog agent %s: device %s, management socket %s\n", kVersion, config_.device.c_str(),
               config_.agent.management_socket.c_str());
   std::fflush(stdout);
+  const loop::StartupMemory give_back(context_);
   context_.run();
 }
 

@@ -11,6 +11,7 @@
 #include "services/broker/broker.hpp"
 #include "services/broker/durable_session_store.hpp"
 #include "services/broker/memory_session_store.hpp"
+#include "services/loop/startup_memory.hpp"
 
 namespace decklog::broker {
 namespace {
@@ -110,6 +111,7 @@ Status run_broker(const DevelopmentBrokerOptions& options) {
     if (!failed) broker.close([&] { context.stop(); });
   });
   if (options.on_ready) options.on_ready(broker.port("mqtt"), broker.port("ws"));
+  const loop::StartupMemory give_back(context);
   context.run();
   return {};
 }

@@ -10,6 +10,7 @@
 
 #include "services/http/server.hpp"
 #include "services/hub/hub.hpp"
+#include "services/loop/startup_memory.hpp"
 
 namespace decklog::hub {
 
@@ -67,6 +68,7 @@ int run_hub(const config::Config& config) {
   std::printf("decklog hub: device %s, mqtts port %u, https port %u, mqtt port %u\n", config.device.c_str(),
               hub.port("mqtts"), hub.port("https"), hub.port("mqtt"));
   std::fflush(stdout);
+  const loop::StartupMemory give_back(context);
   context.run();
   return 0;
 }

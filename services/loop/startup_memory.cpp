@@ -1,0 +1,40 @@
+#include "services/loop/startup_memory.hpp"
+
+#include <link.h>
+#include <malloc.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace decklog::loop {
+namespace {
+
+// A segment that may never be written holds only what its file holds; one that relocations wrote to (data,
+// RELRO) is a writable segment in the file's eyes and is left alone.
+int give_back_segments(dl_phdr_info* object, std::size_t, void*) {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  for (int i = 0; i < object->dlpi_phnum; ++i) {
+    const auto& segment = object->dlpi_phdr[i];
+    if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W) != 0) continue;
+    // Inwards, so that no page of a neighbour is touched.
+    const std::uintptr_t begin = (object->dlpi_addr + segment.p_vaddr + page - 1) / page * page;
+    const std::uintptr_t end = (object->dlpi_addr + segment.p_vaddr + segment.p_memsz) / page * page;
+    // The kernel's own object (vDSO) refuses; nothing is lost by that.
+    if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  }
+  return 0;
+}
+
+}  // namespace
+
+StartupMemory::StartupMemory(boost::asio::io_context& context, std::chrono::milliseconds after)
+    : timer_(context, after) {
+  timer_.async_wait([](const boost::system::error_code& failed) {
+    if (failed) return;
+    ::malloc_trim(0);
+    ::dl_iterate_phdr(give_back_segments, nullptr);
+  });
+}
+
+StartupMemory::~StartupMemory() = default;
+
+}  // namespace decklog::loop
