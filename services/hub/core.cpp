@@ -63,6 +63,10 @@ struct Folder {
   void operator()(const Other&) const {}
 };
 
+// In the machine's window of ten seconds. Clients that take each other over reach it at once; programs that
+// are started again and again by hand or by a script do not.
+constexpr std::uint32_t kStormConnects = 30;
+
 sm::ClientInput meaning(const ClientObserved& fact) {
   if (fact.observation == "connect") return sm::ClientArrived{};
   if (fact.observation == "authenticated") return sm::ClientAuthenticated{fact.detail == "persistent"};
@@ -97,6 +101,7 @@ struct HubCore::Turn {
     sm::ClientContext context;
     context.now = input.time.mono;
     context.random = input.random;
+    context.settings.storm_connects = kStormConnects;
     const auto step = sm::step(before, what, context);
     if (step.verdict == sm::Verdict::kIgnored) return;
     if (step.verdict == sm::Verdict::kRejected) {

@@ -178,7 +178,8 @@ void Forwarder::pump_module(Endpoint& endpoint) {
       }
       const std::uint64_t token = next_token_++;
       if (!clients_->deliver_input(module, endpoint.input, *message, token)) {
-        // Not subscribed (any more): what was fetched is fetched again when it is.
+        // Not subscribed (any more), or no room: what was fetched is fetched again when it is, or there is.
+        starved_ = true;
         return rewind(endpoint);
       }
       sent_[token] = sent[i];
@@ -196,9 +197,20 @@ void Forwarder::on_delivered(std::uint64_t token, bool acknowledged) {
   if (acknowledged) {
     ++stats_.sent[sent.endpoint->id];
     store_.ack(sent.queue, sent.id);
-    return pump(*sent.endpoint);
+    pump(*sent.endpoint);
+    return pump_starved(*sent.endpoint);
   }
   rewind(*sent.endpoint);
+}
+
+// Inputs of one module share its window: one of them may have found no room, with nothing of its own under
+// way that would wake it.
+void Forwarder::pump_starved(const Endpoint& served) {
+  if (!std::exchange(starved_, false)) return;
+  for (auto& [id, endpoint] : endpoints_) {
+    if (endpoint.get() != &served && endpoint->module == served.module && endpoint->in_flight == 0)
+      pump(*endpoint);
+  }
 }
 
 // From the oldest message that is not acknowledged; those in flight are passed over by their tokens' end.

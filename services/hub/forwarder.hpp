@@ -74,6 +74,7 @@ class Forwarder final : public MessageSink {
             std::vector<persistence::Delivery>& messages);
   void pump(Endpoint& endpoint);
   void pump_module(Endpoint& endpoint);
+  void pump_starved(const Endpoint& served);
   void pump_upstream(Endpoint& endpoint);
   void published(std::vector<Sent> batch, const Result<std::size_t>& count);
   void confirm(std::vector<Sent> batch);
@@ -99,7 +100,8 @@ class Forwarder final : public MessageSink {
   std::uint64_t next_token_ = 1;
   std::uint64_t epoch_ = 0;
   bool link_up_ = false, publishing_ = false;
-  std::string stream_;  // identity of the stream upstream; empty = not known
+  bool starved_ = false;  // an input could not be served; looked at again with the next acknowledgement
+  std::string stream_;    // identity of the stream upstream; empty = not known
   boost::asio::steady_timer retry_;
   std::vector<routing::Delivery> deliveries_;
   ForwarderStats stats_;
