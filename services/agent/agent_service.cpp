@@ -216,7 +216,7 @@ void AgentProcess::run() {
   std::printf("decklog agent %s: device %s, management socket %s\n", kVersion, config_.device.c_str(),
               config_.agent.management_socket.c_str());
   std::fflush(stdout);
-  const loop::StartupMemory give_back(context_);
+  const loop::StartupMemory give_back(context_, loop::GiveBack::kEverything);
   context_.run();
 }
 

@@ -111,7 +111,7 @@ Status run_broker(const DevelopmentBrokerOptions& options) {
     if (!failed) broker.close([&] { context.stop(); });
   });
   if (options.on_ready) options.on_ready(broker.port("mqtt"), broker.port("ws"));
-  const loop::StartupMemory give_back(context);
+  const loop::StartupMemory give_back(context, loop::GiveBack::kStorage);
   context.run();
   return {};
 }

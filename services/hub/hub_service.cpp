@@ -68,7 +68,7 @@ int run_hub(const config::Config& config) {
   std::printf("decklog hub: device %s, mqtts port %u, https port %u, mqtt port %u\n", config.device.c_str(),
               hub.port("mqtts"), hub.port("https"), hub.port("mqtt"));
   std::fflush(stdout);
-  const loop::StartupMemory give_back(context);
+  const loop::StartupMemory give_back(context, loop::GiveBack::kStorage);
   context.run();
   return 0;
 }

@@ -5,12 +5,16 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <string_view>
+
 namespace decklog::loop {
 namespace {
 
 // A segment that may never be written holds only what its file holds; one that relocations wrote to (data,
 // RELRO) is a writable segment in the file's eyes and is left alone.
-int give_back_segments(dl_phdr_info* object, std::size_t, void*) {
+int give_back_segments(dl_phdr_info* object, std::size_t, void* what) {
+  const bool storage = std::string_view(object->dlpi_name).find("rocksdb") != std::string_view::npos;
+  if (*static_cast<const GiveBack*>(what) == GiveBack::kStorage && !storage) return 0;
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
   for (int i = 0; i < object->dlpi_phnum; ++i) {
     const auto& segment = object->dlpi_phdr[i];
@@ -26,12 +30,13 @@ int give_back_segments(dl_phdr_info* object, std::size_t, void*) {
 
 }  // namespace
 
-StartupMemory::StartupMemory(boost::asio::io_context& context, std::chrono::milliseconds after)
+StartupMemory::StartupMemory(boost::asio::io_context& context, GiveBack what, std::chrono::milliseconds after)
     : timer_(context, after) {
-  timer_.async_wait([](const boost::system::error_code& failed) {
+  timer_.async_wait([what](const boost::system::error_code& failed) {
     if (failed) return;
     ::malloc_trim(0);
-    ::dl_iterate_phdr(give_back_segments, nullptr);
+    auto wanted = what;
+    ::dl_iterate_phdr(give_back_segments, &wanted);
   });
 }
 

@@ -10,10 +10,15 @@
 
 namespace decklog::loop {
 
+enum class GiveBack : std::uint8_t {
+  kEverything,  // a service that mostly waits
+  kStorage,     // the database library only: what answers clients stays, so that a client costs only its own
+};
+
 class StartupMemory final {
  public:
-  explicit StartupMemory(boost::asio::io_context& context,
-                         std::chrono::milliseconds after = std::chrono::milliseconds(1000));
+  StartupMemory(boost::asio::io_context& context, GiveBack what,
+                std::chrono::milliseconds after = std::chrono::milliseconds(1000));
   ~StartupMemory();
   StartupMemory(const StartupMemory&) = delete;
   StartupMemory& operator=(const StartupMemory&) = delete;

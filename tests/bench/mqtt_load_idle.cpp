@@ -25,7 +25,7 @@ int run_idle(const Options& options) {
   };
   std::vector<std::unique_ptr<Client>> clients;
   for (std::size_t i = 0; i < 20; ++i) clients.push_back(open(i));  // what a first client brings in for good
-  ::usleep(300'000);
+  ::usleep(1'500'000);
   const auto before = server.rss_kb();
   const double cpu = server.cpu_seconds();
   for (std::size_t i = 0; i < wanted; ++i) clients.push_back(open(clients.size()));

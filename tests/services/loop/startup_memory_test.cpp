@@ -20,7 +20,7 @@ long resident_file_kb() {
 TEST(StartupMemory, GivesBackPagesOfCodeOnceAndTheProgramGoesOn) {
   boost::asio::io_context context;
   const long before = resident_file_kb();
-  const StartupMemory give_back(context, std::chrono::milliseconds(1));
+  const StartupMemory give_back(context, GiveBack::kEverything, std::chrono::milliseconds(1));
   EXPECT_EQ(context.run(), 1u);  // one wake-up, then it is done
   const long after = resident_file_kb();
   EXPECT_GT(after, 0);
@@ -32,7 +32,7 @@ TEST(StartupMemory, GivesBackPagesOfCodeOnceAndTheProgramGoesOn) {
 TEST(StartupMemory, EndsWithItsOwnerWithoutHavingRun) {
   boost::asio::io_context context;
   const long before = resident_file_kb();
-  { const StartupMemory give_back(context, std::chrono::hours(1)); }
+  { const StartupMemory give_back(context, GiveBack::kEverything, std::chrono::hours(1)); }
   EXPECT_EQ(context.run(), 1u);  // the cancelled wait
   EXPECT_GE(resident_file_kb() + 64, before);
 }
