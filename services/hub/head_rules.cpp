@@ -20,6 +20,17 @@ std::string_view take_level(std::string_view& rest, bool& last) {
   return level;
 }
 
+// Whether some topic is selected by both.
+bool filters_overlap(std::string_view a, std::string_view b) {
+  bool a_last = false, b_last = false;
+  while (true) {
+    const auto one = take_level(a, a_last), other = take_level(b, b_last);
+    if (one == "#" || other == "#") return true;
+    if (one != "+" && other != "+" && one != other) return false;
+    if (a_last || b_last) return (a_last && (b_last || b == "#")) || (b_last && a == "#");
+  }
+}
+
 }  // namespace
 
 bool filter_covers(std::string_view rule, std::string_view wanted) {
@@ -44,10 +55,13 @@ bool may_publish(const std::vector<config::TopicRule>& rules, std::string_view i
   return false;
 }
 
+// A filter wider than a rule that refuses would hear what that rule keeps back.
 bool may_subscribe(const std::vector<config::TopicRule>& rules, std::string_view identity,
                    std::string_view filter) {
   for (const auto& rule : rules) {
-    if (names(rule, identity) && filter_covers(rule.filter, filter)) return rule.subscribe;
+    if (!names(rule, identity)) continue;
+    if (filter_covers(rule.filter, filter)) return rule.subscribe;
+    if (!rule.subscribe && filters_overlap(rule.filter, filter)) return false;
   }
   return false;
 }
