@@ -4,10 +4,7 @@
 // strace, mkfs.ext4 and loop devices.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <linux/types.h>
 #include <signal.h>
-#include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,6 +12,7 @@
 
 #include "persistence/rocks_journal.hpp"
 #include "tests/crash/crash_steps.hpp"
+#include "tests/support/power_disk.hpp"
 
 namespace decklog::persistence {
 namespace {
@@ -78,12 +76,6 @@ class Child final {
   std::string text_;
   std::uint64_t acked_ = 0;
 };
-
-int run(const std::vector<std::string>& arguments) {
-  Child child(arguments);
-  child.acknowledged();
-  return child.wait();
-}
 
 std::string writer() {
   return std::string(DECKLOG_BINARY_DIR) + "/crash_writer";
@@ -178,46 +170,8 @@ TEST(JournalCrash, KilledAgainAndAgainWhileItRecovers) {
   EXPECT_GT(last, 0u);
 }
 
-// A file system that can lose its power: what was not synced is gone.
-class PowerDisk final {
- public:
-  explicit PowerDisk(const fs::path& directory) : image_(directory / "disk.img"), mount_(directory / "mnt") {
-    fs::create_directory(mount_);
-    const FileHandleCheck made(::open(image_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    ready_ = made.fd >= 0 && ::ftruncate(made.fd, 96 << 20) == 0 &&
-             run({"mkfs.ext4", "-q", "-F", image_}) == 0 && on();
-  }
-  ~PowerDisk() { off(); }
-  bool ready() const { return ready_; }
-  const fs::path& path() const { return mount_; }
-
-  bool on() { return mounted_ = run({"mount", "-o", "loop", image_, mount_}) == 0; }
-  void off() {
-    if (!std::exchange(mounted_, false)) return;
-    EXPECT_EQ(run({"umount", mount_}), 0);
-  }
-  // Drops everything that is not on the platter, journal included, as a power cut does.
-  bool cut() {
-    constexpr unsigned long kGoingDown = _IOR('X', 125, __u32);
-    __u32 without_log_flush = 2;
-    const FileHandleCheck root(::open(mount_.c_str(), O_RDONLY | O_CLOEXEC));
-    return root.fd >= 0 && ::ioctl(root.fd, kGoingDown, &without_log_flush) == 0;
-  }
-
- private:
-  struct FileHandleCheck {
-    explicit FileHandleCheck(int handle) : fd(handle) {}
-    ~FileHandleCheck() {
-      if (fd >= 0) ::close(fd);
-    }
-    int fd;
-  };
-  fs::path image_, mount_;
-  bool mounted_ = false, ready_ = false;
-};
-
 // Lets the writer acknowledge some more, cuts the power, puts it back. Returns what was acknowledged.
-std::uint64_t power_cut(PowerDisk& disk, const char* sync, std::uint64_t enough) {
+std::uint64_t power_cut(fixture::PowerDisk& disk, const char* sync, std::uint64_t enough) {
   Child child({writer(), disk.path() / "j", sync, std::to_string(kEndless)});
   child.acknowledged(enough);
   EXPECT_TRUE(disk.cut()) << std::strerror(errno);
@@ -231,7 +185,7 @@ std::uint64_t power_cut(PowerDisk& disk, const char* sync, std::uint64_t enough)
 
 TEST(JournalCrash, APowerCutLosesNothingThatWasAcknowledged) {
   const TempDir dir;
-  PowerDisk disk(dir.path());
+  fixture::PowerDisk disk(dir.path());
   ASSERT_TRUE(disk.ready()) << "this test mounts a loop device and runs as root";
   std::uint64_t last = 0;
   for (int round = 0; round < 4; ++round) {
@@ -245,7 +199,7 @@ TEST(JournalCrash, APowerCutLosesNothingThatWasAcknowledged) {
 
 TEST(JournalCrash, WithoutSyncsTheSamePowerCutLosesAcknowledgedEvents) {
   const TempDir dir;
-  PowerDisk disk(dir.path());
+  fixture::PowerDisk disk(dir.path());
   ASSERT_TRUE(disk.ready()) << "this test mounts a loop device and runs as root";
   const std::uint64_t acked = power_cut(disk, "nosync", 3000);
   auto journal = RocksJournal::open({.directory = disk.path() / "j"});

@@ -41,6 +41,13 @@ class ChildProcess final {
   }
 
   pid_t pid() const { return pid_; }
+  // Until it ends by itself; its exit status, or 128 and the signal.
+  int wait() {
+    int status = 0;
+    if (pid_ <= 0 || ::waitpid(pid_, &status, 0) != pid_) return -1;
+    pid_ = -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
   bool running() {
     if (pid_ <= 0) return false;
     int status = 0;
