@@ -31,6 +31,8 @@ void redact_with_a_secret_planted(std::string_view text) {
   options.max_depth = 60;
   auto value = json::parse(text, failed, {}, options);
   if (failed || !value.is_object()) return;
+  if (!workload::find_secrets(text, {kPlanted}).empty())
+    return;  // it stands where nobody would look for a secret
   value.get_object()["password"] = kPlanted;
   value.get_object()["env"] = json::object{{"PLAIN", {{"value", kPlanted}}}};
   const auto redacted = workload::redact(json::serialize(value), digests());

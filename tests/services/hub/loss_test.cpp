@@ -144,7 +144,7 @@ TEST_F(Loss, NothingAcknowledgedInTwentyKills) {
   EXPECT_GT(publishers_[0].acknowledged(), 100u) << "the publishers never got going";
   parked_gets_everything();
   EXPECT_EQ(lost_upstream(), 0u);
-  hub_->drained();
+  hub_->conserved();  // what was taken and not acknowledged may still wait
 }
 
 class PowerLoss : public Loss {
@@ -177,7 +177,7 @@ TEST_F(PowerLoss, NothingAcknowledgedInPowerCuts) {
   EXPECT_GT(publishers_[0].acknowledged(), 20u);
   parked_gets_everything();
   EXPECT_EQ(lost_upstream(), 0u);
-  hub_->drained();
+  hub_->conserved();  // what was taken and not acknowledged may still wait
 }
 
 // The same, acknowledged before it is on disk. Without an uplink, so that nothing escapes before the cut.
@@ -188,8 +188,7 @@ TEST_F(PowerLoss, WithoutSyncsTheSameCutLoses) {
   hub_->start();
   hub_->restore_uplink();
   EXPECT_GT(publishers_[0].acknowledged(), 0u);
-  hub_->drained();
-  EXPECT_GT(lost_upstream(std::chrono::seconds(1)), 0u) << "the power cut of these tests does not cut";
+  EXPECT_GT(lost_upstream(std::chrono::seconds(5)), 0u) << "the power cut of these tests does not cut";
 }
 
 }  // namespace
