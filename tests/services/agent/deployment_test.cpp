@@ -123,7 +123,7 @@ INSTANTIATE_TEST_SUITE_P(
                     RefusedDocument{"an absolute path", named("/etc"), 400, "$.modules./etc"},
                     RefusedDocument{"a backslash", named("a\\\\b"), 400, "$.modules.a\\b"},
                     RefusedDocument{"a space", named("a b"), 400, "$.modules.a b"},
-                    RefusedDocument{"a newline", named("a\\n"), 400, "$.modules.a\n"},
+                    RefusedDocument{"a newline", named("a\\n"), 400, "$.modules.a\\u000a"},
                     RefusedDocument{"a hidden file", named(".profile"), 400, "$.modules..profile"},
                     RefusedDocument{"an option", named("-rf"), 400, "$.modules.-rf"},
                     RefusedDocument{"letters that look alike", named("s\\u0435nsor"), 400,
