@@ -1,15 +1,20 @@
 #include "services/audit/bundle.hpp"
 
+#include <algorithm>
 #include <boost/crc.hpp>
+#include <charconv>
 #include <cstdio>
-#include <fstream>
-#include <sstream>
+#include <filesystem>
 
 #include "events/codec.hpp"
 #include "services/audit/log_source.hpp"
 
 namespace decklog::audit {
 namespace {
+
+using persistence::MissingRange;
+
+constexpr std::size_t kRecordHead = 9;
 
 std::uint32_t checksum(std::string_view bytes) {
   boost::crc_32_type crc;
@@ -21,19 +26,29 @@ void put(std::string& out, std::uint64_t value, int bytes) {
   for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i));
 }
 
-std::uint64_t take(std::string_view& in, int bytes) {
+std::uint64_t number_at(std::string_view bytes, std::size_t offset, int size) {
   std::uint64_t value = 0;
-  for (int i = bytes - 1; i >= 0; --i)
-    value = value << 8 | static_cast<unsigned char>(in[static_cast<std::size_t>(i)]);
-  in.remove_prefix(static_cast<std::size_t>(bytes));
+  for (int i = size - 1; i >= 0; --i)
+    value = value << 8 | static_cast<unsigned char>(bytes[offset + static_cast<std::size_t>(i)]);
   return value;
 }
 
-void put_record(std::ostream& out, char kind, const std::string& bytes) {
-  std::string head(1, kind);
-  put(head, bytes.size(), 4);
-  put(head, checksum(bytes), 4);
-  out << head << bytes;
+// "17-20 compacted"; a text that is none of ours says nothing.
+std::optional<MissingRange> parse_range(std::string_view text) {
+  MissingRange range;
+  const char* end = text.data() + text.size();
+  const auto first = std::from_chars(text.data(), end, range.first.value);
+  if (first.ec != std::errc{} || first.ptr == end || *first.ptr != '-') return std::nullopt;
+  const auto last = std::from_chars(first.ptr + 1, end, range.last.value);
+  if (last.ec != std::errc{} || last.ptr == end || *last.ptr != ' ') return std::nullopt;
+  std::string_view rest(last.ptr + 1, static_cast<std::size_t>(end - last.ptr - 1));
+  const auto word = rest.substr(0, rest.find(' '));
+  for (const auto kind :
+       {GapKind::kLost, GapKind::kDamaged, GapKind::kRedacted, GapKind::kCompacted, GapKind::kNotWritten}) {
+    if (name_of(kind) == word) range.kind = kind;
+  }
+  if (word.size() < rest.size()) range.detail = rest.substr(word.size() + 1);
+  return range;
 }
 
 }  // namespace
@@ -41,75 +56,94 @@ void put_record(std::ostream& out, char kind, const std::string& bytes) {
 Result<std::unique_ptr<BundleReader>> BundleReader::open(const std::string& path) {
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   if (!file) return error(Errc::kNotFound, "cannot be read", path);
-  if (static_cast<std::uint64_t>(file.tellg()) > kMaxBundleBytes)
-    return error(Errc::kTooLarge, "larger than 1 GiB", path);
-  file.seekg(0);
-  std::ostringstream text;
-  text << file.rdbuf();
-  const std::string bytes = text.str();
-  std::string_view rest(bytes);
-  if (!rest.starts_with(kBundleMagic) || rest.size() < 12)
-    return error(Errc::kMalformed, "not an exported log", path);
-  rest.remove_prefix(kBundleMagic.size());
+  const auto size = static_cast<std::uint64_t>(file.tellg());
+  if (size > kMaxBundleBytes) return error(Errc::kTooLarge, "larger than 1 GiB", path);
   auto reader = std::make_unique<BundleReader>();
-  reader->epoch_ = take(rest, 8);
-  while (!rest.empty()) {
-    const std::string where = path + ", byte " + std::to_string(bytes.size() - rest.size());
-    if (rest.size() < 9) return error(Errc::kCorrupt, "the bundle ends early", where);
-    const char kind = rest.front();
-    rest.remove_prefix(1);
-    const std::uint64_t size = take(rest, 4);
-    const std::uint64_t expected = take(rest, 4);
-    if (size > rest.size()) return error(Errc::kCorrupt, "the bundle ends early", where);
-    std::string_view record = rest.substr(0, size);
-    rest.remove_prefix(size);
-    if (checksum(record) != expected) return error(Errc::kCorrupt, "a record fails its checksum", where);
-    if (kind == 'S' && record.size() >= 8) {
-      persistence::Snapshot snapshot{{take(record, 8)}, std::string(persistence::kStateSnapshot), ""};
-      snapshot.bytes = std::string(record);
-      reader->snapshots_.push_back(std::move(snapshot));
-    } else if (kind == 'E') {
-      auto event = decode(record);
-      if (!event) return error(event.error().code, event.error().message, where);
-      if (!reader->events_.empty() && event->sequence <= reader->events_.back().sequence)
-        return error(Errc::kCorrupt, "sequences go backwards", where);
-      reader->events_.push_back(std::move(*event));
-    }
+  std::string& bytes = reader->bytes_;
+  bytes.resize(size);
+  file.seekg(0);
+  file.read(bytes.data(), static_cast<std::streamsize>(size));
+  if (!file) return error(Errc::kIo, "cannot be read", path);
+  if (!bytes.starts_with(kBundleMagic) || bytes.size() < kBundleMagic.size() + 8)
+    return error(Errc::kMalformed, "not an exported log (decklog export makes one)", path);
+  reader->epoch_ = number_at(bytes, kBundleMagic.size(), 8);
+  for (std::size_t at = kBundleMagic.size() + 8; at < bytes.size();) {
+    const std::string where = path + ", byte " + std::to_string(at);
+    if (bytes.size() - at < kRecordHead) return error(Errc::kCorrupt, "the bundle ends early", where);
+    const std::uint64_t length = number_at(bytes, at + 1, 4);
+    if (length > bytes.size() - at - kRecordHead)
+      return error(Errc::kCorrupt, "the bundle ends early", where);
+    const std::size_t begin = at + kRecordHead;
+    if (checksum(std::string_view(bytes).substr(begin, length)) != number_at(bytes, at + 5, 4))
+      return error(Errc::kCorrupt, "a record fails its checksum", where);
+    if (const auto taken = reader->take_record(bytes[at], begin, length, where); !taken) return taken.error();
+    at = begin + length;
   }
   return reader;
 }
 
-Status BundleReader::read(Sequence from, Sequence to, const persistence::Visitor& visitor) const {
-  Sequence expected{};
-  for (const auto& event : events_) {
-    if (event.sequence < from) continue;
-    if (to < event.sequence) break;
-    if (expected && event.sequence != expected && visitor.missing) {
-      if (!visitor.missing({GapKind::kLost, expected, {event.sequence.value - 1}, "not in the bundle"}))
-        return {};
-    }
-    if (!visitor.event(event)) return {};
-    expected = event.sequence.next();
+Status BundleReader::take_record(char kind, std::size_t offset, std::size_t size, const std::string& where) {
+  const std::string_view record = std::string_view(bytes_).substr(offset, size);
+  if (kind == 'S' && size >= 8) {
+    snapshots_.push_back(
+        {{number_at(record, 0, 8)}, std::string(persistence::kStateSnapshot), std::string(record.substr(8))});
+  } else if (kind == 'M') {
+    if (auto range = parse_range(record)) missing_.push_back(std::move(*range));
+  } else if (kind == 'E') {
+    const auto event = decode(record);
+    if (!event) return error(event.error().code, event.error().message, where);
+    if (!events_.empty() && event->sequence <= events_.back().sequence)
+      return error(Errc::kCorrupt, "sequences go backwards", where);
+    events_.push_back({event->sequence, offset, size});
   }
   return {};
 }
 
+std::vector<BundleReader::Stored>::const_iterator BundleReader::at_or_after(Sequence from) const {
+  return std::lower_bound(events_.begin(), events_.end(), from,
+                          [](const Stored& event, Sequence at) { return event.sequence < at; });
+}
+
+MissingRange BundleReader::hole(Sequence first, Sequence last) const {
+  for (const auto& range : missing_) {
+    if (range.first <= first && last <= range.last) return {range.kind, first, last, range.detail};
+  }
+  return {GapKind::kLost, first, last, "not in the bundle"};
+}
+
 Status BundleReader::read_raw(Sequence from, Sequence to, const persistence::RawVisitor& visitor) const {
-  for (const auto& event : events_) {
-    if (event.sequence < from || to < event.sequence) continue;
-    const std::string bytes = encode(event);
-    if (!visitor.event({event.sequence, info(event.fact).lifecycle, bytes})) return {};
+  Sequence expected{};
+  for (auto event = at_or_after(from); event != events_.end() && event->sequence <= to; ++event) {
+    if (expected && event->sequence != expected && visitor.missing &&
+        !visitor.missing(hole(expected, {event->sequence.value - 1})))
+      return {};
+    const auto decoded = decode(bytes_of(*event));
+    const bool lifecycle = decoded && info(decoded->fact).lifecycle;
+    if (!visitor.event({event->sequence, lifecycle, bytes_of(*event)})) return {};
+    expected = event->sequence.next();
+  }
+  return {};
+}
+
+Status BundleReader::read(Sequence from, Sequence to, const persistence::Visitor& visitor) const {
+  Sequence expected{};
+  for (auto stored = at_or_after(from); stored != events_.end() && stored->sequence <= to; ++stored) {
+    if (expected && stored->sequence != expected && visitor.missing &&
+        !visitor.missing(hole(expected, {stored->sequence.value - 1})))
+      return {};
+    const auto event = decode(bytes_of(*stored));
+    if (!event) return event.error();
+    if (!visitor.event(*event)) return {};
+    expected = stored->sequence.next();
   }
   return {};
 }
 
 Status BundleReader::read_stream(const StreamId& stream, Sequence from,
                                  const persistence::Visitor& visitor) const {
-  for (const auto& event : events_) {
-    if (event.sequence < from || event.stream != stream) continue;
-    if (!visitor.event(event)) return {};
-  }
-  return {};
+  persistence::Visitor only = visitor;
+  only.event = [&](const Envelope& event) { return event.stream != stream || visitor.event(event); };
+  return read(from, durable_sequence(), only);
 }
 
 Result<persistence::Snapshot> BundleReader::latest_snapshot(std::string_view name, Sequence at) const {
@@ -122,47 +156,85 @@ Result<persistence::Snapshot> BundleReader::latest_snapshot(std::string_view nam
   return *best;
 }
 
+BundleWriter::BundleWriter(std::string path, std::uint64_t epoch)
+    : path_(std::move(path)), temporary_(path_ + ".new") {
+  out_.open(temporary_, std::ios::binary | std::ios::trunc);
+  std::error_code ignored;
+  std::filesystem::permissions(
+      temporary_, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write, ignored);
+  std::string head(kBundleMagic);
+  put(head, epoch, 8);
+  out_ << head;
+}
+
+BundleWriter::~BundleWriter() {
+  if (!out_.is_open()) return;
+  out_.close();
+  std::remove(temporary_.c_str());
+}
+
+void BundleWriter::record(char kind, std::string_view bytes) {
+  std::string head(1, kind);
+  put(head, bytes.size(), 4);
+  put(head, checksum(bytes), 4);
+  out_ << head << bytes;
+}
+
+void BundleWriter::snapshot(Sequence through, const std::string& bytes) {
+  std::string text;
+  put(text, through.value, 8);
+  record('S', text + bytes);
+}
+
+void BundleWriter::event(std::string_view encoded) {
+  record('E', encoded);
+}
+
+void BundleWriter::missing(const persistence::MissingRange& range) {
+  record('M', std::to_string(range.first.value) + "-" + std::to_string(range.last.value) + " " +
+                  name_of(range.kind) + (range.detail.empty() ? "" : " " + range.detail));
+}
+
+Status BundleWriter::finish() {
+  if (!out_.is_open()) return error(Errc::kIo, "cannot be written", path_);
+  out_.close();
+  if (!out_ || std::rename(temporary_.c_str(), path_.c_str()) != 0) {
+    std::remove(temporary_.c_str());
+    return error(Errc::kIo, "cannot be written", path_);
+  }
+  return {};
+}
+
 Result<std::uint64_t> write_bundle(const persistence::JournalReader& journal, const std::string& path,
                                    Sequence from, Sequence to) {
-  const std::string temporary = path + ".new";
-  std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
-  if (!out) return error(Errc::kIo, "cannot be written", path);
-  std::string head(kBundleMagic);
-  put(head, journal.epoch(), 8);
-  out << head;
+  BundleWriter writer(path, journal.epoch());
   if (!from) from = journal.complete_from();
   if (!from) from = Sequence{1};
   // Without the state before it, a range that begins in the middle could be read but not replayed.
   if (from.value > 1) {
     if (const auto snapshot =
             journal.latest_snapshot(persistence::kStateSnapshot, Sequence{from.value - 1})) {
-      std::string bytes;
-      put(bytes, snapshot->through.value, 8);
-      put_record(out, 'S', bytes + snapshot->bytes);
+      writer.snapshot(snapshot->through, snapshot->bytes);
       from = snapshot->through.next();
+    } else {
+      from = std::max(Sequence{1}, journal.complete_from());
     }
   }
   std::uint64_t count = 0;
   persistence::RawVisitor visitor;
   visitor.event = [&](const persistence::RawEvent& event) {
-    put_record(out, 'E', std::string(event.bytes));
+    writer.event(event.bytes);
     ++count;
     return true;
   };
   visitor.missing = [&](const persistence::MissingRange& range) {
-    put_record(out, 'M',
-               std::to_string(range.first.value) + "-" + std::to_string(range.last.value) + " " +
-                   name_of(range.kind));
+    writer.missing(range);
     return true;
   };
-  const auto status = journal.read_raw(from, to ? to : journal.durable_sequence(), visitor);
-  out.close();
-  if (!status || !out) {
-    std::remove(temporary.c_str());
-    return status ? error(Errc::kIo, "cannot be written", path) : status.error();
-  }
-  if (std::rename(temporary.c_str(), path.c_str()) != 0)
-    return error(Errc::kIo, "cannot be put in place", path);
+  if (const auto read = journal.read_raw(from, to ? to : journal.durable_sequence(), visitor); !read)
+    return read.error();
+  if (count == 0) return error(Errc::kNotFound, "no event in this range");
+  if (const auto done = writer.finish(); !done) return done.error();
   return count;
 }
 

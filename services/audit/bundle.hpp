@@ -1,8 +1,12 @@
 // An exported log in one file. Layout: "DLB1", epoch (8 bytes, little endian), then records of
 // {kind (1), size (4), crc32 (4), bytes}: 'S' state snapshot (8 bytes through, then its bytes), 'E' encoded
-// event, 'M' missing range as text. Read whole into memory.
+// event, 'M' missing range as text ("first-last kind"). Unknown kinds are passed over.
+//
+// The reader keeps the file in memory and decodes an event when it is asked for; any thread. kNotFound,
+// kTooLarge, kMalformed (no bundle), kCorrupt with `where` = file and byte.
 #pragma once
 
+#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -32,9 +36,40 @@ class BundleReader final : public persistence::JournalReader {
   std::string leaf_salt() const override { return {}; }  // the salt never leaves the device
 
  private:
+  struct Stored {
+    Sequence sequence;
+    std::size_t offset, size;
+  };
+  Status take_record(char kind, std::size_t offset, std::size_t size, const std::string& where);
+  persistence::MissingRange hole(Sequence first, Sequence last) const;
+  std::vector<Stored>::const_iterator at_or_after(Sequence from) const;
+  std::string_view bytes_of(const Stored& event) const {
+    return std::string_view(bytes_).substr(event.offset, event.size);
+  }
+
+  std::string bytes_;
   std::uint64_t epoch_ = 0;
-  std::vector<Envelope> events_;
+  std::vector<Stored> events_;
   std::vector<persistence::Snapshot> snapshots_;
+  std::vector<persistence::MissingRange> missing_;
+};
+
+// Writes beside the target and puts it in place at the end: a bundle is whole or not there. Mode 0600.
+class BundleWriter final {
+ public:
+  BundleWriter(std::string path, std::uint64_t epoch);
+  ~BundleWriter();
+
+  void snapshot(Sequence through, const std::string& bytes);
+  void event(std::string_view encoded);
+  void missing(const persistence::MissingRange& range);
+  Status finish();
+
+ private:
+  void record(char kind, std::string_view bytes);
+
+  std::string path_, temporary_;
+  std::ofstream out_;
 };
 
 }  // namespace decklog::audit

@@ -1,5 +1,7 @@
 #include "services/audit/replay.hpp"
 
+#include "events/build.hpp"
+#include "persistence/merkle.hpp"
 #include "services/agent/recovery.hpp"
 #include "services/audit/sentences.hpp"
 
@@ -9,6 +11,8 @@ namespace {
 using agent::AgentCore;
 using agent::AgentState;
 
+constexpr std::uint64_t kProgressEvery = 65536;
+
 // An input and the decisions that the log has behind it.
 struct RecordedStep {
   Envelope input;
@@ -17,10 +21,11 @@ struct RecordedStep {
 
 class Replay {
  public:
-  Replay(AgentState state, std::size_t most, ReplayReport& report)
-      : core_(std::move(state)), most_(most), report_(report) {}
+  Replay(const persistence::JournalReader& journal, AgentState state, const ReplayOptions& options,
+         ReplayReport& report)
+      : journal_(journal), core_(std::move(state)), options_(options), report_(report) {}
 
-  // False when enough divergences were found.
+  // False when the replay is to end.
   bool take(const Envelope& event) {
     if (!report_.first) report_.first = event.sequence;
     report_.last = event.sequence;
@@ -28,31 +33,29 @@ class Replay {
       if (!std::holds_alternative<ServiceStarted>(event.fact)) return follow(event);
       see_again(event.sequence);  // a run begins with what the log says, and nothing else
     }
+    if (event.build != last_build_) report_.recorded_by.insert(last_build_ = event.build);
     if (const auto* unknown = std::get_if<UnknownFact>(&event.fact); unknown && !event.may_ignore) {
       report_.not_proven.push_back("event " + std::to_string(event.sequence.value) + " has type " +
                                    std::to_string(unknown->type) + ", unknown to this build");
     }
-    switch (info(event.fact).kind) {
-      case EventKind::kInput:
-        if (!finish_step()) return false;
-        step_ = RecordedStep{event, {}};
-        return true;
-      case EventKind::kDecision:
-        if (step_)
-          step_->decisions.push_back(event);
-        else
-          core_.fold(event);
-        return true;
-      case EventKind::kNote:
-        if (!finish_step()) return false;
-        core_.fold(event);
-        return true;
+    const EventKind kind = info(event.fact).kind;
+    if (kind == EventKind::kDecision && step_) {
+      step_->decisions.push_back(event);
+      return true;
     }
+    if (!finish_step()) return false;
+    if (kind == EventKind::kInput) {
+      step_ = RecordedStep{event, {}};
+      return true;
+    }
+    if (const auto* taken = std::get_if<SnapshotTaken>(&event.fact)) compare_state(event, *taken);
+    fold(event);
     return true;
   }
 
   // From here on the device decided from events it could not write. `known`: what it said of its state later.
   void lose_sight(Sequence at, std::optional<persistence::Snapshot> known) {
+    own_.reset();
     if (!lost_sight_) lost_sight_ = at;
     if (!known_) known_ = std::move(known);
   }
@@ -70,24 +73,33 @@ class Replay {
     const RecordedStep step = std::move(*step_);
     step_.reset();
     ++report_.inputs;
-    // A copy is only needed when a step diverges, which is rare: it is made again from the log then.
-    const AgentState before = keep_copies_ ? core_.state() : AgentState{};
-    const auto got = core_.take(step.input);
     report_.decisions += step.decisions.size();
-    if (same(step.decisions, got)) return true;
-    report_.divergences.push_back(difference(step, got));
-    if (report_.divergences.size() >= most_) return false;
-    core_ = AgentCore(before);
-    core_.fold(step.input);
-    for (const auto& decision : step.decisions) core_.fold(decision);
-    return true;
+    const auto got = core_.take(step.input);
+    const bool same = same_decisions(step.decisions, got);
+    bool follows = false;
+    if (own_) {
+      const auto own = own_->take(step.input);
+      follows = same && !same_decisions(step.decisions, own);
+      if (follows) note_divergence(step, own, true);
+    }
+    if (!same) {
+      note_divergence(step, got, false);
+      if (!own_) own_ = core_;
+      // The recorded decisions count from here on. A step that differs is rare: its state is made again.
+      core_ = AgentCore(agent::recover(journal_, last_of(step)).state);
+    }
+    if (options_.step && !options_.step({step.input, step.decisions, got, same})) return false;
+    if (options_.progress && report_.inputs % kProgressEvery == 0) options_.progress(step.input.sequence);
+    return report_.divergences.size() < options_.most;
   }
 
-  void keep_copies(std::size_t most) { keep_copies_ = most > 1; }
   void start_over(AgentState state) {
     step_.reset();
+    own_.reset();
     core_ = AgentCore(std::move(state));
   }
+
+  const AgentState& state() const { return own_ ? own_->state() : core_.state(); }
 
  private:
   bool follow(const Envelope& event) {
@@ -97,38 +109,57 @@ class Replay {
     see_again(event.sequence.next());
     return true;
   }
-  static bool same(const std::vector<Envelope>& recorded, const std::vector<Envelope>& got) {
-    if (recorded.size() != got.size()) return false;
-    for (std::size_t i = 0; i < got.size(); ++i) {
-      if (!(recorded[i].fact == got[i].fact)) return false;
-    }
-    return true;
+  static Sequence last_of(const RecordedStep& step) {
+    return step.decisions.empty() ? step.input.sequence : step.decisions.back().sequence;
   }
 
-  static Divergence difference(const RecordedStep& step, const std::vector<Envelope>& got) {
+  void fold(const Envelope& event) {
+    core_.fold(event);
+    if (own_) own_->fold(event);
+  }
+
+  void compare_state(const Envelope& event, const SnapshotTaken& taken) {
+    if (own_ || core_.state().through.value != taken.through) return;
+    if (state_hash(core_.state()) == taken.digest) {
+      ++report_.states_matched;
+      return;
+    }
+    const std::string where = "the state after event " + std::to_string(taken.through);
+    if (event.build == build_id())
+      report_.state_problems.push_back(where + " is not the one the device had (event " +
+                                       std::to_string(event.sequence.value) + ")");
+    else
+      report_.not_proven.push_back(where + " has another digest than build " + event.build + " gave it");
+  }
+
+  void note_divergence(const RecordedStep& step, const std::vector<Envelope>& got, bool consequence) {
     Divergence out;
     out.input = step.input.sequence;
     out.input_text = std::string(info(step.input.fact).name) + " on " + step.input.stream.value + ": " +
                      sentence(step.input);
+    out.consequence = consequence;
     out.recorded_by = step.input.build;
     std::size_t i = 0;
     while (i < step.decisions.size() && i < got.size() && step.decisions[i].fact == got[i].fact) ++i;
     if (i < step.decisions.size()) out.expected = step.decisions[i];
     if (i < got.size()) out.got = got[i];
     if (out.expected && out.got) out.fields = differences(out.expected->fact, out.got->fact);
-    out.chain = {step.input.sequence};
-    if (out.expected && out.expected->cause && out.expected->cause != step.input.sequence)
-      out.chain.insert(out.chain.begin(), out.expected->cause);
-    return out;
+    const Envelope& about = out.expected ? *out.expected : out.got ? *out.got : step.input;
+    out.chain = causes_of(journal_, out.expected ? *out.expected : step.input);
+    if (const auto before = newest_decision_before(journal_, about.stream, step.input.sequence))
+      out.state = fact_json(before->fact);
+    report_.divergences.push_back(std::move(out));
   }
 
-  AgentCore core_;
-  std::size_t most_;
+  const persistence::JournalReader& journal_;
+  AgentCore core_;                // with the recorded decisions behind it
+  std::optional<AgentCore> own_;  // from the first divergence on: with this build's own
+  const ReplayOptions& options_;
   ReplayReport& report_;
   std::optional<RecordedStep> step_;
-  bool keep_copies_ = false;
   Sequence lost_sight_;  // none = decisions can be made again
   std::optional<persistence::Snapshot> known_;
+  std::string last_build_;
 };
 
 // The oldest state that was stored at or after `from`.
@@ -153,6 +184,18 @@ AgentState state_before(const persistence::JournalReader& journal, Sequence from
 
 }  // namespace
 
+std::string state_hash(const agent::AgentState& state) {
+  return persistence::to_hex(persistence::Sha256()({agent::encode_snapshot(state)}));
+}
+
+bool same_decisions(std::span<const Envelope> recorded, std::span<const Envelope> got) {
+  if (recorded.size() != got.size()) return false;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    if (!(recorded[i].fact == got[i].fact)) return false;
+  }
+  return true;
+}
+
 ReplayReport replay_agent(const persistence::JournalReader& journal, const ReplayOptions& options) {
   ReplayReport report;
   const Sequence last = journal.durable_sequence();
@@ -161,15 +204,15 @@ ReplayReport replay_agent(const persistence::JournalReader& journal, const Repla
   Sequence from = options.from ? options.from : Sequence{1};
   if (from < complete) {
     report.not_proven.push_back("events before " + std::to_string(complete.value) +
-                                " were compacted: replay starts there");
+                                " are not kept here: replay starts there");
     from = complete;
   }
   const Sequence to = options.to && options.to < last ? options.to : last;
-  Replay replay(state_before(journal, from, report), options.most, report);
-  replay.keep_copies(options.most);
+  Replay replay(journal, state_before(journal, from, report), options, report);
   persistence::Visitor visitor;
+  bool ended = false;
   visitor.event = [&](const Envelope& event) {
-    if (!replay.take(event)) return false;
+    if ((ended = !replay.take(event))) return false;
     const auto* gap = std::get_if<GapRecorded>(&event.fact);
     if (gap && gap->gap == GapKind::kNotWritten && replay.sees())
       replay.lose_sight(event.sequence, state_after(journal, event.sequence));
@@ -177,8 +220,9 @@ ReplayReport replay_agent(const persistence::JournalReader& journal, const Repla
   };
   visitor.missing = [&](const persistence::MissingRange& range) {
     report.not_proven.push_back("events " + std::to_string(range.first.value) + " to " +
-                                std::to_string(range.last.value) + " are " + name_of(range.kind));
-    replay.finish_step();
+                                std::to_string(range.last.value) + " are " + name_of(range.kind) +
+                                (range.detail.empty() ? "" : ": " + range.detail));
+    if ((ended = !replay.finish_step())) return false;
     // What happened in the gap is not known; a later snapshot, if there is one, knows the state behind it.
     const auto snapshot = journal.latest_snapshot(persistence::kStateSnapshot, range.last);
     if (snapshot && snapshot->through >= range.first) {
@@ -188,8 +232,9 @@ ReplayReport replay_agent(const persistence::JournalReader& journal, const Repla
   };
   if (const auto status = journal.read(from, to, visitor); !status)
     report.not_proven.push_back(describe(status.error()));
-  if (report.divergences.size() < options.most) replay.finish_step();
+  if (!ended) replay.finish_step();
   if (!replay.sees()) replay.see_again(report.last.next());
+  report.state_hash = state_hash(replay.state());
   return report;
 }
 

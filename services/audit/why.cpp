@@ -23,7 +23,7 @@ std::optional<Envelope> event_at(const persistence::JournalReader& journal, Sequ
   return found;
 }
 
-std::vector<Envelope> stream_events(const persistence::JournalReader& journal, const ModuleName& module) {
+std::vector<Envelope> stream_events(const persistence::JournalReader& journal, const StreamId& stream) {
   std::vector<Envelope> events;
   persistence::Visitor visitor;
   visitor.event = [&](const Envelope& event) {
@@ -31,7 +31,7 @@ std::vector<Envelope> stream_events(const persistence::JournalReader& journal, c
     return true;
   };
   visitor.missing = [](const persistence::MissingRange&) { return true; };
-  (void)journal.read_stream(StreamId::module(module), Sequence{1}, visitor);
+  (void)journal.read_stream(stream, Sequence{1}, visitor);
   return events;
 }
 
@@ -60,7 +60,34 @@ Sequence run_before(const Envelope& event, const std::vector<Envelope>& stream) 
   return {};
 }
 
+std::vector<WhyLink> chain_back(const persistence::JournalReader& journal, const Envelope& event,
+                                const std::vector<Envelope>& stream) {
+  std::vector<WhyLink> chain;
+  std::optional<Envelope> at = event;
+  while (at) {
+    chain.push_back({*at, sentence(*at)});
+    const Sequence before = led_by(*at, stream);
+    if (!before || before >= at->sequence) break;
+    at = event_at(journal, before);
+  }
+  std::reverse(chain.begin(), chain.end());
+  return chain;
+}
+
 }  // namespace
+
+std::vector<WhyLink> causes_of(const persistence::JournalReader& journal, const Envelope& event) {
+  return chain_back(journal, event, stream_events(journal, event.stream));
+}
+
+std::optional<Envelope> newest_decision_before(const persistence::JournalReader& journal,
+                                               const StreamId& stream, Sequence before) {
+  std::optional<Envelope> newest;
+  for (auto& event : stream_events(journal, stream)) {
+    if (event.sequence < before && info(event.fact).kind == EventKind::kDecision) newest = std::move(event);
+  }
+  return newest;
+}
 
 Sequence led_by(const Envelope& event, const std::vector<Envelope>& stream_before) {
   if (event.cause) return event.cause;
@@ -79,18 +106,12 @@ Sequence led_by(const Envelope& event, const std::vector<Envelope>& stream_befor
 
 Result<WhyAnswer> why(const persistence::JournalReader& journal, const ModuleName& module,
                       std::size_t most_links) {
-  const auto events = stream_events(journal, module);
+  const auto events = stream_events(journal, StreamId::module(module));
   const Envelope* newest = newest_decision(events);
   if (!newest) return error(Errc::kNotFound, "the log knows no such module", module.value);
   WhyAnswer answer;
-  std::optional<Envelope> at = *newest;
-  while (at) {
-    if (!shutdown_decision(*at)) answer.chain.push_back({*at, sentence(*at)});
-    const Sequence before = led_by(*at, events);
-    if (!before || before >= at->sequence) break;
-    at = event_at(journal, before);
-  }
-  std::reverse(answer.chain.begin(), answer.chain.end());
+  answer.chain = chain_back(journal, *newest, events);
+  std::erase_if(answer.chain, [](const WhyLink& link) { return shutdown_decision(link.event); });
   if (answer.chain.size() > most_links) {
     // The deployment at the beginning and the newest links say most; what is between repeats itself.
     const std::size_t head = std::min<std::size_t>(2, most_links / 2);

@@ -2,6 +2,7 @@
 // words.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,12 @@ struct WhyAnswer {
 // kNotFound when the log never heard of the module.
 Result<WhyAnswer> why(const persistence::JournalReader& journal, const ModuleName& module,
                       std::size_t most_links = 14);
+
+// The events that led to this one, oldest first; it is the last.
+std::vector<WhyLink> causes_of(const persistence::JournalReader& journal, const Envelope& event);
+
+std::optional<Envelope> newest_decision_before(const persistence::JournalReader& journal,
+                                               const StreamId& stream, Sequence before);
 
 // The event that led to this one: its cause, the decision that asked for the work, the one that armed the
 // timer.

@@ -34,30 +34,6 @@ int events() {
   return kDone;
 }
 
-// Verb names for bash, and bash-completion emulation for zsh: enough to find one's way.
-int completion(const CLI::App& app) {
-  std::string verbs;
-  for (const auto* verb : app.get_subcommands(
-           [](const CLI::App* sub) { return !sub->get_name().empty() && sub->get_group() != ""; }))
-    verbs += verb->get_name() + " ";
-  std::printf(
-      "# bash: source <(decklog completion)   zsh: autoload -U bashcompinit && bashcompinit, then the same\n"
-      "_decklog() {\n"
-      "  local word=\"${COMP_WORDS[COMP_CWORD]}\" verb=\"${COMP_WORDS[1]}\"\n"
-      "  if [ \"$COMP_CWORD\" -eq 1 ]; then COMPREPLY=($(compgen -W \"%s\" -- \"$word\")); return; fi\n"
-      "  case \"$verb\" in\n"
-      "    why|logs|restart|stop|start|history)\n"
-      "      local names; names=$(decklog list --json 2>/dev/null | tr '{' '\\n' | sed -n "
-      "'s/.*\"name\":\"\\([^\"]*\\)\".*/\\1/p')\n"
-      "      COMPREPLY=($(compgen -W \"$names\" -- \"$word\")) ;;\n"
-      "    *) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n"
-      "  esac\n"
-      "}\n"
-      "complete -F _decklog decklog\n",
-      verbs.c_str());
-  return kDone;
-}
-
 }  // namespace
 
 void add_about_verbs(CLI::App& app, Session& session) {
@@ -70,8 +46,17 @@ void add_about_verbs(CLI::App& app, Session& session) {
   app.add_subcommand("events", "Print the catalogue of event types")->callback([&session] {
     session.action = [] { return events(); };
   });
-  app.add_subcommand("completion", "Print a completion script for bash and zsh")->callback([&session, &app] {
-    session.action = [&app] { return completion(app); };
+  auto shell = std::make_shared<std::string>("bash");
+  auto* completion = app.add_subcommand("completion", "Print a completion script for bash, zsh or fish");
+  completion->add_option("SHELL", *shell, "bash, zsh or fish")
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}))
+      ->capture_default_str();
+  completion->footer("Examples:\n  source <(decklog completion bash)\n  decklog completion fish | source");
+  completion->callback([&session, &app, shell] {
+    session.action = [&app, shell] {
+      std::fputs(completion_script(app, *shell).c_str(), stdout);
+      return kDone;
+    };
   });
 }
 

@@ -1,37 +1,18 @@
 // Verbs that read a log: of a live device, of a copied journal, on any machine.
 #include <boost/json.hpp>
-#include <chrono>
 #include <cstdio>
 
 #include "services/agent/recovery.hpp"
 #include "services/agent/report.hpp"
 #include "services/audit/log_source.hpp"
-#include "services/audit/replay.hpp"
 #include "services/audit/sentences.hpp"
 #include "services/audit/why.hpp"
-#include "services/cli/cli.hpp"
+#include "services/cli/log_arguments.hpp"
 
 namespace decklog::cli {
 namespace {
 
 namespace json = boost::json;
-
-struct LogArguments {
-  std::string service = "agent", module, type, kind, since, until, at, output;
-  std::uint64_t from = 0, to = 0, last = 0, most = 1;
-};
-
-Result<std::shared_ptr<persistence::JournalReader>> open(const Session& session,
-                                                         const LogArguments& arguments) {
-  return audit::open_log(session.journal_directory(arguments.service.c_str()));
-}
-
-void add_log_options(CLI::App& verb, Session& session, LogArguments& arguments) {
-  verb.add_option("--journal", session.journal,
-                  "journal directory (live or copied) or exported bundle; default: this device's");
-  verb.add_option("--service", arguments.service, "whose journal of this device: agent or hub")
-      ->check(CLI::IsMember({"agent", "hub"}));
-}
 
 Result<audit::Filter> filter_of(const LogArguments& arguments) {
   audit::Filter filter;
@@ -180,70 +161,6 @@ int verify(const Session& session, const LogArguments& arguments) {
   return result->ok ? kDone : kNotVerified;
 }
 
-void print_divergence(const audit::Divergence& divergence) {
-  std::printf("divergence at input %llu: %s\n", static_cast<unsigned long long>(divergence.input.value),
-              divergence.input_text.c_str());
-  if (divergence.expected) {
-    std::printf("  expected (recorded as event %llu by build %s): %s %s\n",
-                static_cast<unsigned long long>(divergence.expected->sequence.value),
-                divergence.recorded_by.c_str(), divergence.expected->stream.value.c_str(),
-                audit::sentence(*divergence.expected).c_str());
-  } else {
-    std::puts("  expected: no (further) decision");
-  }
-  if (divergence.got)
-    std::printf("  got      (this build): %s %s\n", divergence.got->stream.value.c_str(),
-                audit::sentence(*divergence.got).c_str());
-  else
-    std::puts("  got:      no (further) decision");
-  for (const auto& field : divergence.fields)
-    std::printf("    %-28s expected %s, got %s\n", field.path.c_str(), field.expected.c_str(),
-                field.got.c_str());
-  std::printf("  cause:");
-  for (const auto& sequence : divergence.chain)
-    std::printf(" <- %llu", static_cast<unsigned long long>(sequence.value));
-  std::puts("");
-}
-
-int replay(const Session& session, const LogArguments& arguments) {
-  auto journal = open(session, arguments);
-  if (!journal) return complain(journal.error());
-  const auto begun = std::chrono::steady_clock::now();
-  auto report = audit::replay_agent(**journal, {Sequence{arguments.from}, Sequence{arguments.to},
-                                                static_cast<std::size_t>(arguments.most)});
-  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
-  if (session.json) {
-    json::array divergences;
-    for (const auto& d : report.divergences) {
-      json::array fields;
-      for (const auto& f : d.fields)
-        fields.push_back(json::object{{"path", f.path}, {"expected", f.expected}, {"got", f.got}});
-      divergences.push_back(json::object{{"input", d.input.value},
-                                         {"text", d.input_text},
-                                         {"expected", d.expected ? audit::sentence(*d.expected) : ""},
-                                         {"got", d.got ? audit::sentence(*d.got) : ""},
-                                         {"fields", fields}});
-    }
-    json::array unproven;
-    for (const auto& text : report.not_proven) unproven.emplace_back(text);
-    std::puts(json::serialize(json::object{{"inputs", report.inputs},
-                                           {"decisions", report.decisions},
-                                           {"divergences", divergences},
-                                           {"notProven", unproven}})
-                  .c_str());
-  } else {
-    std::printf("replayed %llu inputs and compared %llu decisions in %.3f s (events %llu to %llu)\n",
-                static_cast<unsigned long long>(report.inputs),
-                static_cast<unsigned long long>(report.decisions), report.seconds,
-                static_cast<unsigned long long>(report.first.value),
-                static_cast<unsigned long long>(report.last.value));
-    for (const auto& text : report.not_proven) std::printf("  not proven: %s\n", text.c_str());
-    for (const auto& divergence : report.divergences) print_divergence(divergence);
-    if (report.divergences.empty()) std::puts("no divergence: this build decides as the device did");
-  }
-  return report.divergences.empty() ? kDone : kNotVerified;
-}
-
 int export_log(const Session& session, const LogArguments& arguments) {
   auto journal = open(session, arguments);
   if (!journal) return complain(journal.error());
@@ -255,22 +172,11 @@ int export_log(const Session& session, const LogArguments& arguments) {
   return kDone;
 }
 
-using Run = int (*)(const Session&, const LogArguments&);
-
-CLI::App* add(CLI::App& app, Session& session, const std::shared_ptr<LogArguments>& arguments,
-              const char* verb, const char* about, Run run) {
-  auto* sub = app.add_subcommand(verb, about);
-  add_log_options(*sub, session, *arguments);
-  sub->callback([&session, arguments, run] {
-    session.action = [&session, arguments, run] { return run(session, *arguments); };
-  });
-  return sub;
-}
-
 }  // namespace
 
 void add_audit_verbs(CLI::App& app, Session& session) {
   auto arguments = std::make_shared<LogArguments>();
+  const auto add = add_log_verb;
   auto* verb = add(app, session, arguments, "history", "What happened, in order", history);
   verb->add_option("MODULE", arguments->module,
                    "a module, or a stream: uplink, deployment, service, client/<id>");
@@ -289,19 +195,15 @@ void add_audit_verbs(CLI::App& app, Session& session) {
   verb =
       add(app, session, arguments, "why", "Why a module is as it is: the causal chain in plain words", why);
   verb->add_option("MODULE", arguments->module, "name of the module")->required();
+  verb->footer("Examples:\n  decklog why sensor\n  decklog why sensor --journal field-fault.dlb");
 
   verb = add(app, session, arguments, "state", "The device's state at any point of its log", state);
   verb->add_option("--at", arguments->at, "sequence or RFC 3339 time; default: now");
   verb->footer("Example:\n  decklog state --at 2026-11-24T03:00:00Z");
 
-  add(app, session, arguments, "verify",
-      "Check the log: nothing missing, nothing changed, heads and signatures", verify);
-
-  verb = add(app, session, arguments, "replay",
-             "Decide every recorded input again and compare with what the device decided", replay);
-  verb->add_option("--from", arguments->from, "first sequence");
-  verb->add_option("--to", arguments->to, "last sequence");
-  verb->add_option("--most", arguments->most, "look for this many divergences")->check(CLI::Range(1, 10000));
+  verb = add(app, session, arguments, "verify",
+             "Check the log: nothing missing, nothing changed, heads and signatures", verify);
+  verb->footer("Examples:\n  decklog verify\n  decklog verify --journal copy-of/journal --json");
 
   verb = add(app, session, arguments, "export",
              "Write (part of) the log to one file that history, why, verify and replay read anywhere",
@@ -309,6 +211,8 @@ void add_audit_verbs(CLI::App& app, Session& session) {
   verb->add_option("FILE", arguments->output, "bundle to write")->required();
   verb->add_option("--from", arguments->from, "first sequence");
   verb->add_option("--to", arguments->to, "last sequence");
+  verb->footer(
+      "Examples:\n  decklog export field-fault.dlb\n  decklog export --from 4000 --to 5000 part.dlb");
 }
 
 }  // namespace decklog::cli

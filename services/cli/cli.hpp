@@ -42,10 +42,13 @@ struct Session {
 void add_service_verbs(CLI::App& app, Session& session);  // agent, hub, check-config, keeper
 void add_operate_verbs(CLI::App& app,
                        Session& session);  // apply, plan, list, restart, stop, start, logs, status
-void add_audit_verbs(CLI::App& app, Session& session);  // history, why, state, verify, replay, export
-void add_hub_verbs(CLI::App& app, Session& session);    // route, clients, queues
-void add_fleet_verbs(CLI::App& app, Session& session);  // fleet init, desired, reported, ...
-void add_about_verbs(CLI::App& app, Session& session);  // version, machines, events, completion
+void add_audit_verbs(CLI::App& app, Session& session);   // history, why, state, verify, replay, export
+void add_replay_verbs(CLI::App& app, Session& session);  // replay, diff, minimise
+void add_hub_verbs(CLI::App& app, Session& session);     // route, clients, queues
+void add_fleet_verbs(CLI::App& app, Session& session);   // fleet init, desired, reported, ...
+void add_about_verbs(CLI::App& app, Session& session);   // version, machines, events, completion
+// Completion script of the whole command line for "bash", "zsh" or "fish".
+std::string completion_script(const CLI::App& app, const std::string& shell);
 
 // Prints "decklog: <error>" to stderr and gives the exit code that fits.
 int complain(const Error& error);

@@ -45,6 +45,7 @@ int run(int argc, char** argv) {
   add_service_verbs(app, session);
   add_operate_verbs(app, session);
   add_audit_verbs(app, session);
+  add_replay_verbs(app, session);
   add_hub_verbs(app, session);
   add_fleet_verbs(app, session);
   add_about_verbs(app, session);

@@ -2,6 +2,8 @@
 
 #include <boost/asio/post.hpp>
 
+#include "persistence/merkle.hpp"
+
 namespace decklog::loop {
 
 namespace asio = boost::asio;
@@ -176,7 +178,13 @@ void ServiceLoop::take_snapshot() {
   if (!snapshot.through) return;
   snapshot.name = persistence::kStateSnapshot;
   snapshot.bytes = core_.snapshot();
+  // The digest is in the log, so that a replay can show that it came to the same state.
+  SnapshotTaken taken{.through = snapshot.through.value,
+                      .digest = persistence::to_hex(persistence::Sha256()({snapshot.bytes})),
+                      .size = snapshot.bytes.size()};
   journal_.put_snapshot(std::move(snapshot), [](Status) {});
+  const Sequence through{taken.through};
+  note(std::move(taken), through);
 }
 
 }  // namespace decklog::loop
