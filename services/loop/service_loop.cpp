@@ -97,7 +97,8 @@ void ServiceLoop::append(std::shared_ptr<Step> step) {
                       if (!alive.expired()) finished(step, status);
                     });
                   });
-  if (since_snapshot_ >= options_.snapshot_every_events) take_snapshot();
+  // At least two: a snapshot is an event itself.
+  if (since_snapshot_ >= std::max<std::uint64_t>(options_.snapshot_every_events, 2)) take_snapshot();
 }
 
 void ServiceLoop::finished(const std::shared_ptr<Step>& step, const Status& status) {
