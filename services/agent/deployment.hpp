@@ -27,6 +27,9 @@ inline constexpr std::size_t kMaxModules = 500;
 inline constexpr std::size_t kMaxTextBytes = 64 * 1024;  // any one string
 inline constexpr int kMaxDocumentDepth = 32;
 
+// Unhealthy is a state that people and the fleet get to see, and a moment in which a module may recover by itself.
+inline constexpr Duration kUnhealthyGrace = std::chrono::seconds(5);
+
 struct Probe {
   enum class Kind : std::uint8_t { kHttp = 1, kTcp = 2, kExec = 3 } kind = Kind::kTcp;
   std::uint16_t port = 0;            // http, tcp
@@ -45,7 +48,7 @@ struct DesiredModule {
   runtime::RuntimeKind kind = runtime::RuntimeKind::kDocker;
   ModuleTarget status = ModuleTarget::kRunning;
   RestartPolicy policy = RestartPolicy::kOnUnhealthy;
-  statemachines::RestartSettings restart;
+  statemachines::RestartSettings restart{.unhealthy_stop_grace = kUnhealthyGrace};
   runtime::PullPolicy pull_policy = runtime::PullPolicy::kOnCreate;
   std::uint32_t startup_order = 4294967295u;
   std::string version;

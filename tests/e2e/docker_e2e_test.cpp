@@ -213,6 +213,7 @@ TEST_F(Docker, AHealthcheckThatFailsMakesUnhealthyAndThePolicyDecides) {
   const Outcome history = agent_.cli({"history", "healed", "--kind", "decision"});
   EXPECT_NE(history.out.find("its health probe failed past the threshold"), std::string::npos)
       << history.text();
+  EXPECT_NE(history.out.find("running -> unhealthy"), std::string::npos) << history.text();
   ASSERT_TRUE(eventually([&] {
     const auto reported = agent_.reported();
     return reported.is_object() && reported.at("modules").at("left").at("runtimeStatus") == "unhealthy";

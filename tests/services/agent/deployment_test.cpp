@@ -40,6 +40,12 @@ DesiredModule only_module(const std::string& document) {
                                                                   : DesiredModule{};
 }
 
+TEST(Deployment, AnUnhealthyModuleIsSeenAsSuchBeforeItsPolicyActs) {
+  EXPECT_EQ(only_module(with_members(R"("version":"1")")).restart.unhealthy_stop_grace, kUnhealthyGrace);
+  EXPECT_EQ(only_module(with_members(R"("restart":{"unhealthyGraceSecs":0})")).restart.unhealthy_stop_grace,
+            Duration::zero());
+}
+
 struct RefusedDocument {
   const char* what;
   std::string document;
