@@ -2,6 +2,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <set>
+
 #include "persistence/rocks_journal.hpp"
 #include "persistence/rocks_journal_open.hpp"
 
@@ -9,8 +12,18 @@ namespace decklog::persistence {
 namespace fs = std::filesystem;
 namespace {
 
-// A live writer may drop a table between our listing and our opening of it.
-constexpr int kOpenAttempts = 5;
+// A live writer may drop a table between our listing and our opening of it, or a log once it is in a table that
+// our manifest does not have yet.
+constexpr int kOpenAttempts = 20;
+
+std::set<fs::path> logs_of(const fs::path& directory) {
+  std::set<fs::path> logs;
+  std::error_code gone;
+  for (const auto& entry : fs::directory_iterator(directory / "db", gone)) {
+    if (entry.path().extension() == ".log") logs.insert(entry.path());
+  }
+  return logs;
+}
 
 class ScratchDir final {
  public:
@@ -72,18 +85,24 @@ Result<std::unique_ptr<RocksJournalReader>> RocksJournalReader::open(const fs::p
   Result<std::shared_ptr<JournalDb>> db = error(Errc::kInternal, "not tried");
   for (int attempt = 0; attempt < kOpenAttempts && !db; ++attempt) {
     impl->live = is_locked(directory);
+    const auto logs = logs_of(directory);
     if (fs::exists(directory / "db" / "CURRENT", failure)) {
       db = JournalDb::open(directory, DbMode::kReadOnly, kDefaultBudgetBytes);
     } else {
       db = error(Errc::kCorrupt, "the store has no CURRENT file");
     }
     if (!impl->live) break;
+    const auto still = logs_of(directory);
+    if (db && !std::includes(still.begin(), still.end(), logs.begin(), logs.end()))
+      db = error(Errc::kUnavailable, "the writer changed its files each time they were opened");
   }
   const auto mark = HighWaterFile::peek(directory);
   impl->high_water = mark ? mark->sequence : 0;
   if (db) {
     impl->db = std::move(*db);
     impl->gaps = impl->db->pending_gaps();
+  } else if (db.error().code == Errc::kUnavailable) {
+    return db.error();
   } else if (const Status rebuilt = impl->open_rebuilt(directory, db.error()); rebuilt.has_error()) {
     return rebuilt.error();
   }
