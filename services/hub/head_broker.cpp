@@ -22,13 +22,6 @@ iothub::ClientName named(const Identity& client) {
   return {client.device, client.module};
 }
 
-Identity identity_of(std::string_view id) {
-  const auto slash = id.find('/');
-  Identity client{std::string(id.substr(0, slash)), {}};
-  if (slash != std::string_view::npos) client.module = id.substr(slash + 1);
-  return client;
-}
-
 }  // namespace
 
 // ---- connecting

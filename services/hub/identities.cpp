@@ -17,13 +17,6 @@ iothub::ClientName named(const Identity& client) {
   return {client.device, client.module};
 }
 
-Identity identity_of(std::string_view client_id) {
-  const auto slash = client_id.find('/');
-  Identity client{std::string(client_id.substr(0, slash)), {}};
-  if (slash != std::string_view::npos) client.module = client_id.substr(slash + 1);
-  return client;
-}
-
 // Read at every login, so that a changed password needs no restart. Without the line's end.
 std::optional<std::string> read_password(const std::string& path) {
   std::ifstream file(path, std::ios::binary);

@@ -27,6 +27,13 @@ struct Identity {
   friend auto operator<=>(const Identity&, const Identity&) = default;
   std::string client_id() const { return module.empty() ? device : device + "/" + module; }
 };
+// The identity behind "device" or "device/module"; what Identity::client_id() gives.
+inline Identity identity_of(std::string_view client_id) {
+  const auto slash = client_id.find('/');
+  Identity client{std::string(client_id.substr(0, slash)), {}};
+  if (slash != std::string_view::npos) client.module = client_id.substr(slash + 1);
+  return client;
+}
 
 using Properties = std::vector<std::pair<std::string, std::string>>;
 
