@@ -67,7 +67,7 @@ Status Forwarder::load_epoch() {
 Forwarder::Endpoint& Forwarder::endpoint(const std::string& id) {
   auto& found = endpoints_[id];
   if (!found) {
-    found = std::make_unique<Endpoint>();
+    found = std::make_unique<Endpoint>(executor_);
     found->id = id;
     if (id != kUpstream) {
       const auto slash = id.find('/');
@@ -165,7 +165,7 @@ void Forwarder::pump(Endpoint& endpoint) {
 
 void Forwarder::pump_module(Endpoint& endpoint) {
   const Identity module{"", endpoint.module};
-  if (!clients_ || !clients_->connected(module)) return;
+  if (!clients_ || !clients_->connected(module) || endpoint.failed) return;
   while (endpoint.in_flight < kModuleWindow) {
     std::vector<Sent> sent;
     std::vector<persistence::Delivery> messages;
@@ -193,14 +193,38 @@ void Forwarder::on_delivered(std::uint64_t token, bool acknowledged) {
   if (found == sent_.end()) return;
   const Sent sent = found->second;
   sent_.erase(found);
-  --sent.endpoint->in_flight;
-  if (acknowledged) {
-    ++stats_.sent[sent.endpoint->id];
-    store_.ack(sent.queue, sent.id);
-    pump(*sent.endpoint);
-    return pump_starved(*sent.endpoint);
+  Endpoint& endpoint = *sent.endpoint;
+  --endpoint.in_flight;
+  if (!acknowledged) return delivery_failed(endpoint, sent.id);
+  ++stats_.sent[endpoint.id];
+  store_.ack(sent.queue, sent.id);
+  if (endpoint.failed && endpoint.in_flight == 0) {
+    offer_again(endpoint);
+  } else if (!endpoint.failed && (endpoint.in_flight == 0 || sent.id == endpoint.oldest_failed)) {
+    endpoint.pause = {};
   }
-  rewind(*sent.endpoint);
+  pump(endpoint);
+  pump_starved(endpoint);
+}
+
+void Forwarder::delivery_failed(Endpoint& endpoint, MessageId id) {
+  endpoint.oldest_failed = endpoint.failed ? std::min(endpoint.oldest_failed, id) : id;
+  endpoint.failed = true;
+  if (endpoint.in_flight == 0) offer_again(endpoint);
+  pump_starved(endpoint);
+}
+
+// A client that gives everything back must not make us spin.
+void Forwarder::offer_again(Endpoint& endpoint) {
+  endpoint.pause =
+      endpoint.pause.count() == 0 ? kOfferAgainFirst : std::min(2 * endpoint.pause, kOfferAgainCap);
+  endpoint.again.expires_after(endpoint.pause);
+  endpoint.again.async_wait([this, &endpoint](boost::system::error_code cancelled) {
+    if (cancelled || !endpoint.failed || endpoint.in_flight != 0) return;
+    endpoint.failed = false;
+    rewind(endpoint);
+    pump(endpoint);
+  });
 }
 
 // Inputs of one module share its window: one of them may have found no room, with nothing of its own under
@@ -213,14 +237,15 @@ void Forwarder::pump_starved(const Endpoint& served) {
   }
 }
 
-// From the oldest message that is not acknowledged; those in flight are passed over by their tokens' end.
+// From the oldest message that is not acknowledged; those in flight are passed over: they end by their
+// tokens.
 void Forwarder::rewind(Endpoint& endpoint) {
   for (auto& [priority, lane] : endpoint.lanes) {
-    MessageId oldest_sent{};
+    MessageId newest_sent{};
     for (const auto& [token, sent] : sent_) {
-      if (sent.queue == lane.queue) oldest_sent = std::max(oldest_sent, sent.id);
+      if (sent.queue == lane.queue) newest_sent = std::max(newest_sent, sent.id);
     }
-    lane.cursor = oldest_sent;
+    lane.cursor = newest_sent;
     lane.drained = false;
   }
 }
@@ -228,6 +253,12 @@ void Forwarder::rewind(Endpoint& endpoint) {
 void Forwarder::on_client_ready(const Identity& client) {
   for (auto& [id, endpoint] : endpoints_) {
     if (endpoint->module != client.module || endpoint->module.empty()) continue;
+    // Who comes anew is not kept waiting for what the one before it gave back.
+    if (endpoint->in_flight == 0) {
+      endpoint->failed = false;
+      endpoint->pause = {};
+      endpoint->again.cancel();
+    }
     rewind(*endpoint);
     pump(*endpoint);
   }

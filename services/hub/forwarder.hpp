@@ -21,6 +21,8 @@ namespace decklog::hub {
 
 inline constexpr std::size_t kUpstreamBatch = 256;  // messages
 inline constexpr std::size_t kModuleWindow = 64;    // sent to one input and not acknowledged
+inline constexpr Duration kOfferAgainFirst = std::chrono::milliseconds(100);  // to a module that gave it back
+inline constexpr Duration kOfferAgainCap = std::chrono::seconds(30);
 inline constexpr std::size_t kMaxMessageBodyBytes = 256 * 1024;
 
 struct ForwarderStats {
@@ -57,10 +59,17 @@ class Forwarder final : public MessageSink {
     bool drained = false;
   };
   struct Endpoint {
+    explicit Endpoint(const boost::asio::any_io_executor& executor) : again(executor) {}
     std::string id;  // "$upstream" or "module/input"
     std::string module, input;
     std::map<std::uint8_t, Lane> lanes;
     std::size_t in_flight = 0;
+    // Modules. A delivery failed: nothing new goes out until all that is in flight has ended, then everything
+    // from the oldest failed one on goes again, after a pause that grows while that one fails.
+    bool failed = false;
+    persistence::MessageId oldest_failed;
+    Duration pause{};
+    boost::asio::steady_timer again;
   };
   struct Sent {
     Endpoint* endpoint;
@@ -79,6 +88,8 @@ class Forwarder final : public MessageSink {
   void published(std::vector<Sent> batch, const Result<std::size_t>& count);
   void confirm(std::vector<Sent> batch);
   void rewind(Endpoint& endpoint);
+  void delivery_failed(Endpoint& endpoint, persistence::MessageId id);
+  void offer_again(Endpoint& endpoint);
   void retry_later();
   Status load_epoch();
 
