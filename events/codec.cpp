@@ -70,9 +70,19 @@ uoffset_t write_table(FlatBufferBuilder& out, const Table& table) {
   return out.EndTable(start);
 }
 
-void read_text(const flatbuffers::Table& table, flatbuffers::voffset_t field, std::string& into) {
-  if (const auto* text = table.GetPointer<const flatbuffers::String*>(field))
+// Reading goes into what may hold an earlier event: each field is set whether it is there or not, and texts
+// keep their memory.
+void read_text(const flatbuffers::String* text, std::string& into) {
+  if (text) {
     into.assign(text->data(), text->size());
+  } else {
+    into.clear();
+  }
+}
+
+void read_list(const flatbuffers::Vector<Offset<flatbuffers::String>>* list, std::vector<std::string>& into) {
+  into.resize(list ? list->size() : 0);
+  for (std::size_t i = 0; i < into.size(); ++i) read_text(list->Get(static_cast<uoffset_t>(i)), into[i]);
 }
 
 template <class Table>
@@ -86,15 +96,11 @@ void read_table(const flatbuffers::Table& from, Table& into) {
       using Stored = decltype(stored(value));
       value = static_cast<T>(from.GetField<Stored>(field, Stored{0}));
     } else if constexpr (detail::kIsText<T>) {
-      read_text(from, field, value);
+      read_text(from.GetPointer<const flatbuffers::String*>(field), value);
     } else if constexpr (detail::kIsTextId<T>) {
-      read_text(from, field, value.value);
+      read_text(from.GetPointer<const flatbuffers::String*>(field), value.value);
     } else if constexpr (detail::kIsTextList<T>) {
-      using List = flatbuffers::Vector<Offset<flatbuffers::String>>;
-      if (const auto* list = from.GetPointer<const List*>(field)) {
-        value.reserve(list->size());
-        for (const auto* item : *list) value.emplace_back(item->data(), item->size());
-      }
+      read_list(from.GetPointer<const flatbuffers::Vector<Offset<flatbuffers::String>>*>(field), value);
     } else if (const auto* nested = from.GetPointer<const flatbuffers::Table*>(field)) {
       read_table(*nested, value);
     } else {
@@ -105,7 +111,8 @@ void read_table(const flatbuffers::Table& from, Table& into) {
 
 template <std::size_t Index>
 void read_fact_as(const flatbuffers::Table& from, Fact& into) {
-  read_table(from, into.emplace<Index>());
+  if (into.index() != Index) into.emplace<Index>();
+  read_table(from, *std::get_if<Index>(&into));
 }
 
 using FactReader = void (*)(const flatbuffers::Table&, Fact&);
@@ -147,30 +154,29 @@ std::string finish(FlatBufferBuilder& out, const Envelope& event) {
   return std::string(reinterpret_cast<const char*>(out.GetBufferPointer()), out.GetSize());
 }
 
-Result<Envelope> read_envelope(const wire::Envelope& from) {
-  Envelope event;
+Status read_envelope(const wire::Envelope& from, Envelope& event) {
   event.sequence.value = from.sequence();
-  if (from.stream()) event.stream.value = from.stream()->str();
+  read_text(from.stream(), event.stream.value);
   event.time = {{from.wall_ns()}, {from.mono_ns()}};
-  if (from.boot()) event.boot.value = from.boot()->str();
+  read_text(from.boot(), event.boot.value);
   event.clock = static_cast<ClockState>(from.clock());
   event.cause.value = from.cause();
   event.random = from.random();
-  if (from.correlation()) event.correlation.value = from.correlation()->str();
-  if (from.actor()) event.actor.value = from.actor()->str();
-  if (from.build()) event.build = from.build()->str();
+  read_text(from.correlation(), event.correlation.value);
+  read_text(from.actor(), event.actor.value);
+  read_text(from.build(), event.build);
   event.may_ignore = from.may_ignore();
   const auto type = static_cast<std::uint8_t>(from.payload_type());
   // The verifier passes a known type without payload and any unknown type: both are looked at here.
   if (type == 0) return error(Errc::kCorrupt, "event without a payload");
   if (type >= kFactTypes) {
     event.fact = UnknownFact{type};
-    return event;
+    return {};
   }
   const auto* payload = static_cast<const flatbuffers::Table*>(from.payload());
   if (!payload) return error(Errc::kCorrupt, "event without a payload");
   kReaders[type](*payload, event.fact);
-  return event;
+  return {};
 }
 
 }  // namespace
@@ -182,17 +188,23 @@ std::string encode(const Envelope& event) {
   return finish(out, event);
 }
 
-Result<Envelope> decode(std::span<const std::uint8_t> bytes) {
+Status decode(std::span<const std::uint8_t> bytes, Envelope& into) {
   if (bytes.size() > kMaxEventBytes) return error(Errc::kTooLarge, "event larger than 2 MiB");
   if (bytes.size() < 12) return error(Errc::kCorrupt, "event shorter than its header");
   // Stored bytes may lie at any address; FlatBuffers wants them aligned.
   thread_local std::vector<std::uint64_t> aligned;
-  aligned.resize((bytes.size() + 7) / 8);
+  if (const std::size_t words = (bytes.size() + 7) / 8; aligned.size() < words) aligned.resize(words);
   std::memcpy(aligned.data(), bytes.data(), bytes.size());
   const auto* data = reinterpret_cast<const std::uint8_t*>(aligned.data());
   flatbuffers::Verifier verifier(data, bytes.size(), kMaxDepth, kMaxTables);
   if (!wire::VerifyEnvelopeBuffer(verifier)) return error(Errc::kCorrupt, "event bytes do not verify");
-  return read_envelope(*wire::GetEnvelope(data));
+  return read_envelope(*wire::GetEnvelope(data), into);
+}
+
+Result<Envelope> decode(std::span<const std::uint8_t> bytes) {
+  Envelope event;
+  if (const Status read = decode(bytes, event); read.has_error()) return read.error();
+  return event;
 }
 
 }  // namespace decklog

@@ -1,5 +1,8 @@
 #include "persistence/journal_frame.hpp"
 
+#include <bit>
+#include <cstring>
+
 #include "events/codec.hpp"
 #include "persistence/crc32c.hpp"
 
@@ -9,9 +12,14 @@ void put_little_endian(std::string& out, std::uint64_t value, int bytes) {
   for (int i = 0; i < bytes; ++i) out.push_back(static_cast<char>(value >> (8 * i)));
 }
 
-std::uint64_t get_little_endian(std::string_view bytes) {
+std::uint64_t get_little_endian(std::string_view at_most_eight_bytes) {
+  const std::string_view bytes = at_most_eight_bytes.substr(0, 8);
   std::uint64_t value = 0;
-  for (std::size_t i = bytes.size(); i-- > 0;) value = value << 8 | static_cast<std::uint8_t>(bytes[i]);
+  if constexpr (std::endian::native == std::endian::little) {
+    std::memcpy(&value, bytes.data(), bytes.size());
+  } else {
+    for (std::size_t i = bytes.size(); i-- > 0;) value = value << 8 | static_cast<std::uint8_t>(bytes[i]);
+  }
   return value;
 }
 

@@ -40,6 +40,6 @@ class FrameCursor final {
 std::string big_endian(std::uint64_t value);
 std::uint64_t from_big_endian(std::string_view eight_bytes);
 void put_little_endian(std::string& out, std::uint64_t value, int bytes);
-std::uint64_t get_little_endian(std::string_view bytes);
+std::uint64_t get_little_endian(std::string_view at_most_eight_bytes);
 
 }  // namespace decklog::persistence

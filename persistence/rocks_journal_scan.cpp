@@ -223,14 +223,14 @@ Status JournalDb::read_stream(const StreamId& stream, std::uint64_t from, std::u
 
 Status read_decoded(const Visitor& visitor, const std::function<Status(const RawVisitor&)>& read_raw) {
   Status failure;
+  Envelope decoded;  // one for all, so that its texts keep their memory
   const RawVisitor raw{[&](const RawEvent& event) {
-                         auto decoded = decode(event.bytes);
-                         if (decoded.has_error()) {
-                           failure = error(decoded.error().code, decoded.error().message,
+                         if (const Status read = decode(event.bytes, decoded); read.has_error()) {
+                           failure = error(read.error().code, read.error().message,
                                            "sequence " + std::to_string(event.sequence.value));
                            return false;
                          }
-                         return visitor.event(*decoded);
+                         return visitor.event(decoded);
                        },
                        visitor.missing};
   const Status status = read_raw(raw);
