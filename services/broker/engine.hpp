@@ -93,7 +93,7 @@ class Engine final : public std::enable_shared_from_this<Engine> {
   Status load();
   // engine_publish.cpp
   void on_publish(Connection& connection, const mqtt::Frame& frame);
-  void route_publish(Connection& connection, const mqtt::PublishPacket& packet, std::string_view raw);
+  void not_taken(QueueKey queue, mqtt::Qos qos, std::uint16_t packet_id);
   void intercept(Connection& connection, const mqtt::PublishPacket& packet, GroupKey group);
   struct Gate final {
     MessageKey message = 0;

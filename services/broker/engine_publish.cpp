@@ -57,7 +57,10 @@ void Engine::on_publish(Connection& connection, const mqtt::Frame& frame) {
       return intercept(connection, packet, group);
     case PublishVerdict::kRoute: {
       auto gate = route(session.client.identity, packet, frame.raw);
-      if (gate.refused) return close(connection, "store-full");
+      if (gate.refused) {
+        not_taken(session.queue, packet.qos, packet.packet_id);
+        return close(connection, "store-full");
+      }
       return answer_publish(connection, packet, gate.message, std::max(group, gate.group));
     }
     case PublishVerdict::kClose:
@@ -80,10 +83,11 @@ void Engine::intercept(Connection& connection, const mqtt::PublishPacket& packet
   const auto packet_id = packet.packet_id;
   const auto place = qos == Qos::kAtMostOnce ? 0 : connection.hold_answer(group);
   policy_.on_publish(session.client, packet,
-                     [weak = connection.weak_from_this(), engine = weak_from_this(), qos, packet_id, place,
-                      group](bool accepted) {
+                     [weak = connection.weak_from_this(), engine = weak_from_this(), queue = session.queue,
+                      qos, packet_id, place, group](bool accepted) {
                        const auto self = engine.lock();
                        const auto waiting = weak.lock();
+                       if (self && !accepted) self->not_taken(queue, qos, packet_id);
                        if (!self || !waiting || waiting->phase != Phase::kOpen) return;
                        if (!accepted) return self->close(*waiting, "publish-not-accepted");
                        if (qos == Qos::kAtMostOnce) return;
@@ -93,6 +97,16 @@ void Engine::intercept(Connection& connection, const mqtt::PublishPacket& packet
                        // The QoS 2 identifier of a persistent session must be on disk as well.
                        if (!self->is_durable(0, group)) self->waits_for_store(*waiting);
                      });
+}
+
+// It will be sent again: at QoS 2 that must not be mistaken for the second copy of a message that was taken.
+// A clean session forgets with its connection.
+void Engine::not_taken(QueueKey queue, Qos qos, std::uint16_t packet_id) {
+  const auto found = queues_.find(queue);
+  if (qos != Qos::kExactlyOnce || queue == 0 || found == queues_.end()) return;
+  auto& session = *found->second;
+  session.state.inbox.end(packet_id);
+  last_group_ = std::max(last_group_, store_.remove_incoming(session.client.client_id, packet_id));
 }
 
 Engine::Gate Engine::route(std::string_view sender, const mqtt::PublishPacket& packet, std::string_view raw) {
