@@ -7,6 +7,8 @@
 
 #include <boost/asio/ip/address.hpp>
 
+#include "services/mqtt/text.hpp"
+
 namespace decklog::config {
 namespace {
 
@@ -123,7 +125,14 @@ class Section {
       if (std::find(taken_.begin(), taken_.end(), name) == taken_.end()) refuse(&node, name, "unknown key");
     }
   }
-  const toml::table* raw() const { return table_; }
+  // Where a key stands, or nothing when it is not in the file.
+  const toml::node* at(const char* key) const { return table_ ? table_->get(key) : nullptr; }
+  // Two keys that mean something only together.
+  void together(const char* one, const std::string& first, const char* other, const std::string& second) const {
+    if (first.empty() == second.empty()) return;
+    const char* there = first.empty() ? other : one;
+    refuse(at(there), there, std::string("needs ") + path(first.empty() ? one : other) + " beside it");
+  }
 
  private:
   std::string path(const std::string& key) const { return name_.empty() ? key : name_ + "." + key; }
@@ -168,6 +177,12 @@ void read_uplink(Section section, UplinkConfig& into) {
   section.duration("backoff_cap", into.backoff_cap, std::chrono::milliseconds(50));
   section.duration("stable_after", into.stable_after, std::chrono::milliseconds(0));
   section.finish();
+  section.together("user", into.user, "password_file", into.password_file);
+  section.together("certificate_file", into.certificate_file, "key_file", into.key_file);
+  if (into.backoff_cap < into.backoff_first) {
+    section.refuse(section.at("backoff_cap"), "backoff_cap",
+                   "must not be less than backoff_first, " + to_text(into.backoff_first));
+  }
 }
 
 void read_agent(Section section, AgentConfig& into) {
@@ -196,6 +211,8 @@ void read_topics(Section& section, HubConfig& into) {
     rule.finish();
     if (read.client.empty()) rule.refuse(nullptr, "client", "missing");
     if (read.filter.empty()) rule.refuse(nullptr, "filter", "missing");
+    if (!mqtt::valid_topic_filter(read.filter))
+      rule.refuse(rule.at("filter"), "filter", "is not an MQTT topic filter");
     into.topics.push_back(std::move(read));
   }
   for (auto& user : section.tables("users")) {
@@ -205,6 +222,9 @@ void read_topics(Section& section, HubConfig& into) {
     user.finish();
     if (read.name.empty() || read.password_file.empty())
       user.refuse(nullptr, "name", "name and password_file are both needed");
+    for (const HubUser& other : into.users) {
+      if (other.name == read.name) user.refuse(user.at("name"), "name", "there is another user of this name");
+    }
     into.users.push_back(std::move(read));
   }
 }
@@ -228,13 +248,15 @@ void read_hub(Section section, HubConfig& into) {
   section.finish();
   // Plaintext and anonymous access never leave the device.
   if (into.mqtt_plain && !loopback(*into.mqtt_plain)) {
-    section.refuse(section.raw() ? section.raw()->get("mqtt_plain") : nullptr, "mqtt_plain",
+    section.refuse(section.at("mqtt_plain"), "mqtt_plain",
                    "a plaintext listener must be on a loopback address");
   }
   if (into.allow_anonymous && !into.mqtt_plain) {
-    section.refuse(section.raw() ? section.raw()->get("allow_anonymous") : nullptr, "allow_anonymous",
+    section.refuse(section.at("allow_anonymous"), "allow_anonymous",
                    "needs hub.mqtt_plain, which is on loopback only");
   }
+  section.together("server_certificate_file", into.server_certificate_file, "server_key_file",
+                   into.server_key_file);
 }
 
 Config read_config(const toml::table& root, const std::string& name) {
@@ -254,6 +276,8 @@ Config read_config(const toml::table& root, const std::string& name) {
   read_agent(section.table("agent"), config.agent);
   read_hub(section.table("hub"), config.hub);
   section.finish();
+  section.together("edge_ca_certificate_file", config.edge_ca_certificate_file, "edge_ca_key_file",
+                   config.edge_ca_key_file);
   if (config.device.empty()) section.refuse(nullptr, "device", "missing: the device needs a name");
   if (config.device.size() > 128 ||
       config.device.find_first_not_of(
