@@ -1,33 +1,24 @@
 #include "services/audit/diff.hpp"
 
 #include <cstdlib>
-#include <map>
 
 #include "services/agent/recovery.hpp"
-#include "services/agent/report.hpp"
 
 namespace decklog::audit {
 namespace {
 
-struct Decisions {
-  std::map<std::string, std::vector<Envelope>> by_stream;
-  std::uint64_t count = 0;
-  std::int64_t begin_ns = 0;
-};
-
-Decisions decisions_of(const persistence::JournalReader& journal) {
-  Decisions out;
+DecidedLife life_of(const persistence::JournalReader& journal) {
+  DecidedLife life;
   persistence::Visitor visitor;
   visitor.event = [&](const Envelope& event) {
-    if (out.begin_ns == 0) out.begin_ns = event.time.wall.ns;
-    if (info(event.fact).kind != EventKind::kDecision) return true;
-    out.by_stream[event.stream.value].push_back(event);
-    ++out.count;
+    if (life.begin_ns == 0) life.begin_ns = event.time.wall.ns;
+    if (info(event.fact).kind == EventKind::kDecision) life.add(event);
     return true;
   };
   visitor.missing = [](const persistence::MissingRange&) { return true; };
   (void)journal.read(Sequence{1}, journal.durable_sequence(), visitor);
-  return out;
+  life.end = end_state(agent::recover(journal).state);
+  return life;
 }
 
 // Times and sequences differ between any two logs; what was decided is what is compared.
@@ -50,7 +41,7 @@ bool same_outcome(const Envelope& a, const Envelope& b) {
 }
 
 void compare_stream(const std::string& name, const std::vector<Envelope>& a, const std::vector<Envelope>& b,
-                    const Decisions& all_a, const Decisions& all_b, LogDifference& out) {
+                    const DecidedLife& all_a, const DecidedLife& all_b, LogDifference& out) {
   std::size_t i = 0;
   for (; i < a.size() && i < b.size() && same_outcome(a[i], b[i]); ++i) {
     const std::int64_t apart =
@@ -69,8 +60,14 @@ void compare_stream(const std::string& name, const std::vector<Envelope>& a, con
   out.streams.push_back(std::move(difference));
 }
 
-std::map<std::string, std::string> end_state(const persistence::JournalReader& journal) {
-  const auto state = agent::recover(journal).state;
+}  // namespace
+
+void DecidedLife::add(const Envelope& decision) {
+  by_stream[decision.stream.value].push_back(decision);
+  ++count;
+}
+
+std::map<std::string, std::string> end_state(const agent::AgentState& state) {
   std::map<std::string, std::string> parts;
   parts["deployment"] =
       "version " + std::to_string(state.deployment.version) + " " + name_of(state.deployment.state);
@@ -81,32 +78,30 @@ std::map<std::string, std::string> end_state(const persistence::JournalReader& j
   return parts;
 }
 
-}  // namespace
-
 LogDifference diff_logs(const persistence::JournalReader& a, const persistence::JournalReader& b) {
+  return diff_lives(life_of(a), life_of(b));
+}
+
+LogDifference diff_lives(const DecidedLife& a, const DecidedLife& b) {
   static const std::vector<Envelope> kNone;
   LogDifference out;
-  auto of_a = decisions_of(a), of_b = decisions_of(b);
-  out.decisions_a = of_a.count;
-  out.decisions_b = of_b.count;
-  for (const auto& [name, decisions] : of_a.by_stream) {
-    const auto other = of_b.by_stream.find(name);
-    compare_stream(name, decisions, other == of_b.by_stream.end() ? kNone : other->second, of_a, of_b, out);
+  out.decisions_a = a.count;
+  out.decisions_b = b.count;
+  for (const auto& [name, decisions] : a.by_stream) {
+    const auto other = b.by_stream.find(name);
+    compare_stream(name, decisions, other == b.by_stream.end() ? kNone : other->second, a, b, out);
   }
-  for (const auto& [name, decisions] : of_b.by_stream) {
-    if (!of_a.by_stream.contains(name)) compare_stream(name, kNone, decisions, of_a, of_b, out);
+  for (const auto& [name, decisions] : b.by_stream) {
+    if (!a.by_stream.contains(name)) compare_stream(name, kNone, decisions, a, b, out);
   }
-  const auto state_a = end_state(a);
-  auto state_b = end_state(b);
-  for (const auto& [part, text] : state_a) {
-    const auto other = state_b.find(part);
-    if (other == state_b.end())
-      out.state.push_back({part, text, "not there"});
-    else if (other->second != text)
-      out.state.push_back({part, text, other->second});
-    if (other != state_b.end()) state_b.erase(other);
+  for (const auto& [part, text] : a.end) {
+    const auto other = b.end.find(part);
+    if (other == b.end.end() || other->second != text)
+      out.state.push_back({part, text, other == b.end.end() ? "not there" : other->second});
   }
-  for (const auto& [part, text] : state_b) out.state.push_back({part, "not there", text});
+  for (const auto& [part, text] : b.end) {
+    if (!a.end.contains(part)) out.state.push_back({part, "not there", text});
+  }
   return out;
 }
 

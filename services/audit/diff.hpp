@@ -3,11 +3,13 @@
 // in time the same decisions came. Pure.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "persistence/journal.hpp"
+#include "services/agent/state.hpp"
 
 namespace decklog::audit {
 
@@ -29,5 +31,17 @@ struct LogDifference {
 };
 
 LogDifference diff_logs(const persistence::JournalReader& a, const persistence::JournalReader& b);
+
+// What was decided in one life, and what came of it.
+struct DecidedLife {
+  std::map<std::string, std::vector<Envelope>> by_stream;
+  std::uint64_t count = 0;
+  std::int64_t begin_ns = 0;               // wall
+  std::map<std::string, std::string> end;  // part of the device -> its state in words
+
+  void add(const Envelope& decision);
+};
+LogDifference diff_lives(const DecidedLife& a, const DecidedLife& b);
+std::map<std::string, std::string> end_state(const agent::AgentState& state);
 
 }  // namespace decklog::audit

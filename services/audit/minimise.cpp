@@ -6,6 +6,7 @@
 #include "events/codec.hpp"
 #include "services/agent/recovery.hpp"
 #include "services/audit/bundle.hpp"
+#include "services/audit/recorded_steps.hpp"
 #include "services/audit/replay.hpp"
 
 namespace decklog::audit {
@@ -15,21 +16,16 @@ using agent::AgentCore;
 using agent::AgentState;
 using Subset = std::vector<std::size_t>;  // of steps, ascending; the last step is always in
 
-struct Step {
-  Envelope input;
-  std::vector<Envelope> decisions;
-};
-
 // Where the answer's asking decision is, as the number of its step; the step itself when nobody asked.
-std::vector<std::size_t> askers(const std::vector<Step>& steps) {
+std::vector<std::size_t> askers(const std::vector<RecordedStep>& steps) {
   std::vector<std::size_t> asker(steps.size());
   std::iota(asker.begin(), asker.end(), std::size_t{0});
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const auto* work = std::get_if<WorkFinished>(&steps[i].input.fact);
     if (!work || work->asked_by == 0) continue;
-    const auto after =
-        std::upper_bound(steps.begin(), steps.end(), Sequence{work->asked_by},
-                         [](Sequence asked, const Step& step) { return asked < step.input.sequence; });
+    const auto after = std::upper_bound(
+        steps.begin(), steps.end(), Sequence{work->asked_by},
+        [](Sequence asked, const RecordedStep& step) { return asked < step.input.sequence; });
     if (after != steps.begin()) asker[i] = static_cast<std::size_t>(after - steps.begin()) - 1;
   }
   return asker;
@@ -37,7 +33,7 @@ std::vector<std::size_t> askers(const std::vector<Step>& steps) {
 
 class Shrinker {
  public:
-  Shrinker(AgentState begin, std::vector<Step> steps)
+  Shrinker(AgentState begin, std::vector<RecordedStep> steps)
       : begin_(std::move(begin)), steps_(std::move(steps)), asker_(askers(steps_)) {
     Subset all(steps_.size());
     std::iota(all.begin(), all.end(), std::size_t{0});
@@ -76,7 +72,7 @@ class Shrinker {
     for (const std::size_t i : subset) decisions.push_back(core.take(steps_[i].input));
     return decisions;
   }
-  const std::vector<Step>& steps() const { return steps_; }
+  const std::vector<RecordedStep>& steps() const { return steps_; }
   const AgentState& begin() const { return begin_; }
   std::uint64_t tries() const { return tries_; }
 
@@ -102,29 +98,11 @@ class Shrinker {
   }
 
   AgentState begin_;
-  std::vector<Step> steps_;
+  std::vector<RecordedStep> steps_;
   std::vector<std::size_t> asker_;
   std::vector<Envelope> wanted_;
   std::uint64_t tries_ = 0;
 };
-
-std::vector<Step> steps_through(const persistence::JournalReader& journal, Sequence last) {
-  std::vector<Step> steps;
-  persistence::Visitor visitor;
-  visitor.event = [&](const Envelope& event) {
-    const EventKind kind = info(event.fact).kind;
-    if (kind == EventKind::kInput) {
-      if (last < event.sequence) return false;
-      steps.push_back({event, {}});
-    } else if (kind == EventKind::kDecision && !steps.empty()) {
-      steps.back().decisions.push_back(event);
-    }
-    return true;
-  };
-  visitor.missing = [](const persistence::MissingRange&) { return true; };
-  (void)journal.read(journal.complete_from(), journal.durable_sequence(), visitor);
-  return steps;
-}
 
 Status write(const persistence::JournalReader& journal, const Shrinker& shrinker, const Subset& kept,
              const std::string& path) {
@@ -134,7 +112,7 @@ Status write(const persistence::JournalReader& journal, const Shrinker& shrinker
     writer.snapshot(shrinker.begin().through, agent::encode_snapshot(shrinker.begin()));
   const auto decided = shrinker.run(kept);
   for (std::size_t i = 0; i < kept.size(); ++i) {
-    const Step& step = shrinker.steps()[kept[i]];
+    const RecordedStep& step = shrinker.steps()[kept[i]];
     if (next < step.input.sequence)
       writer.missing({GapKind::kCompacted, next, {step.input.sequence.value - 1}, "left out: not needed"});
     writer.event(encode(step.input));
@@ -159,7 +137,9 @@ Result<Minimised> minimise(const persistence::JournalReader& journal, const std:
   AgentState begin;
   if (journal.complete_from().value > 1)
     begin = agent::recover(journal, Sequence{journal.complete_from().value - 1}).state;
-  Shrinker shrinker(std::move(begin), steps_through(journal, result.input));
+  auto steps = read_steps(journal, journal.complete_from(), result.input);
+  if (!steps) return steps.error();
+  Shrinker shrinker(std::move(begin), std::move(*steps));
   result.inputs_before = shrinker.steps().size();
   const Subset kept = shrinker.shrink(progress);
   result.inputs = kept.size();

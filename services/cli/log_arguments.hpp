@@ -13,7 +13,7 @@ namespace decklog::cli {
 struct LogArguments {
   std::string service = "agent", module, type, kind, since, until, at, output, path, other;
   std::uint64_t from = 0, to = 0, last = 0, most = 10;
-  std::vector<std::string> breakpoints;
+  std::vector<std::string> breakpoints, changes;
   bool steps = false;
 };
 

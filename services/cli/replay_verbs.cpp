@@ -10,7 +10,9 @@
 #include "services/audit/minimise.hpp"
 #include "services/audit/regression.hpp"
 #include "services/audit/sentences.hpp"
+#include "services/cli/json_parts.hpp"
 #include "services/cli/log_arguments.hpp"
+#include "services/cli/what_if_verb.hpp"
 
 namespace decklog::cli {
 namespace {
@@ -20,28 +22,6 @@ namespace json = boost::json;
 // "1234 of 5678" on a terminal, nothing elsewhere.
 void show_progress(const std::string& text) {
   if (isatty(STDERR_FILENO)) std::fprintf(stderr, "\r\033[K%s", text.c_str());
-}
-
-json::object event_object(const Envelope& event) {
-  json::object out{{"sequence", event.sequence.value},
-                   {"stream", event.stream.value},
-                   {"type", std::string(info(event.fact).name)},
-                   {"text", audit::sentence(event)}};
-  out["data"] = json::parse(fact_json(event.fact));
-  return out;
-}
-
-json::array field_array(const std::vector<FieldDifference>& fields) {
-  json::array out;
-  for (const auto& field : fields)
-    out.push_back(json::object{{"path", field.path}, {"expected", field.expected}, {"got", field.got}});
-  return out;
-}
-
-json::array text_array(const std::vector<std::string>& texts) {
-  json::array out;
-  for (const auto& text : texts) out.emplace_back(text);
-  return out;
 }
 
 json::object divergence_object(const audit::Divergence& divergence) {
@@ -228,6 +208,7 @@ int replay_directory(const Session& session, const std::string& path, const audi
 }
 
 int replay(const Session& session, const LogArguments& arguments) {
+  if (!arguments.changes.empty()) return what_if(session, arguments);
   const auto options = options_of(arguments);
   if (!options) return complain(options.error());
   if (!arguments.path.empty() && audit::is_corpus(arguments.path))
@@ -335,9 +316,11 @@ void add_replay_verbs(CLI::App& app, Session& session) {
   verb->add_flag("--steps", arguments->steps, "print every step as a line of JSON");
   verb->add_option("--break", arguments->breakpoints,
                    "print the steps with type=TYPE, stream=STREAM, to=STATE, or diverged");
+  add_what_if_option(*verb, *arguments);
   verb->footer(
       "Examples:\n  decklog replay\n  decklog replay field-fault.dlb --break to=failed\n  decklog replay "
-      "field-logs/        every bundle of a directory; exit code 6 when one diverges");
+      "field-logs/        every bundle of a directory; exit code 6 when one diverges\n"
+      "  decklog replay --what-if drop=120 --what-if set=modules.sensor.restart.backoffFirstSecs=1");
 
   verb = add_log_verb(app, session, arguments, "minimise",
                       "Write the smallest part of a log that still shows its first divergence", minimise);

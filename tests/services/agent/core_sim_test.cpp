@@ -6,6 +6,7 @@
 
 #include "services/agent/report.hpp"
 #include "services/audit/replay.hpp"
+#include "services/audit/what_if.hpp"
 #include "tests/services/agent/agent_sim.hpp"
 
 namespace decklog::agent {
@@ -163,6 +164,18 @@ TEST(CoreSim, KeepsItsPromisesInAnyHistory) {
     RC_ASSERT(joined(replay.not_proven) == "");
     RC_ASSERT(replay.divergences.empty());
     RC_ASSERT(replay.inputs > 0u);
+    // Told again with nothing changed, it is the same life: every answer finds its asking, every timer fires.
+    const auto told = audit::what_if(sim.journal, {});
+    RC_ASSERT(told.has_value());
+    RC_ASSERT(!told->departure);
+    RC_ASSERT(told->fed == told->inputs);
+    RC_ASSERT(told->passed_over + told->not_reached + told->timers == 0u);
+    // Whatever is left out, each input has one fate.
+    audit::Change change;
+    change.input = Sequence{*rc::gen::inRange<std::uint64_t>(1, sim.journal.durable_sequence().value + 1)};
+    if (const auto without = audit::what_if(sim.journal, {change}))
+      RC_ASSERT(without->fed + without->dropped + without->passed_over + without->not_reached ==
+                without->inputs);
 
     const auto decoded = decode_snapshot(encode_snapshot(sim.state()));
     RC_ASSERT(decoded.has_value());

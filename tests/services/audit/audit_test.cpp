@@ -1,87 +1,15 @@
 // Logs read on a desk: honest ones replay, doctored ones are found, explained and made small.
 #include <gmock/gmock.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <filesystem>
-#include <fstream>
-
-#include "events/codec.hpp"
-#include "services/audit/bundle.hpp"
 #include "services/audit/diff.hpp"
 #include "services/audit/minimise.hpp"
 #include "services/audit/regression.hpp"
 #include "services/audit/replay.hpp"
-#include "tests/services/agent/agent_sim.hpp"
+#include "tests/services/audit/audit_fixture.hpp"
 
 namespace decklog::audit {
 namespace {
-
-namespace fs = std::filesystem;
-using namespace std::chrono_literals;
-
-const char* const kDeployment =
-    R"({"schemaVersion":"1.1","modules":{
-        "steady":{"type":"docker","settings":{"image":"i:1"}},
-        "crashy":{"type":"docker","restartPolicy":"always","settings":{"image":"i:2"}}}})";
-
-class AuditTest : public testing::Test {
- protected:
-  AuditTest() {
-    std::string name = (fs::temp_directory_path() / "decklog-audit.XXXXXX").string();
-    directory_ = ::mkdtemp(name.data());
-    // A life with something to decide: two modules, one that ends three times.
-    sim_.deploy(kDeployment);
-    sim_.pass(1min);
-    for (int end = 0; end < 3; ++end) {
-      sim_.end_run("crashy", 3, 0);
-      sim_.pass(10min);
-    }
-    EXPECT_TRUE(sim_.broken.empty());
-  }
-  ~AuditTest() override { fs::remove_all(directory_); }
-
-  std::string path(const std::string& name) const { return directory_ + "/" + name; }
-
-  // The log as a bundle. `change` may alter an event; false leaves it out.
-  std::string bundle(const std::string& name, const std::function<bool(Envelope&)>& change = {}) {
-    BundleWriter writer(path(name), sim_.journal.epoch());
-    persistence::Visitor visitor;
-    visitor.event = [&](const Envelope& event) {
-      Envelope copy = event;
-      if (!change || change(copy))
-        writer.event(encode(copy));
-      else
-        writer.missing({GapKind::kDamaged, event.sequence, event.sequence, "by the test"});
-      return true;
-    };
-    visitor.missing = [](const persistence::MissingRange&) { return true; };
-    EXPECT_TRUE(sim_.journal.read(Sequence{1}, sim_.journal.durable_sequence(), visitor));
-    EXPECT_TRUE(writer.finish());
-    return path(name);
-  }
-  std::string doctored(const std::string& name) {
-    int waits = 0;
-    return bundle(name, [&](Envelope& event) {
-      auto* decision = std::get_if<ModuleTransitioned>(&event.fact);
-      if (decision && decision->to == ModuleState::kBackingOff && ++waits == 2) {
-        decision->life.backoff_wait_ns += 1'000'000'000;
-        changed_ = event.sequence;
-        cause_ = event.cause;
-      }
-      return true;
-    });
-  }
-  static std::unique_ptr<BundleReader> open(const std::string& path) {
-    auto reader = BundleReader::open(path);
-    EXPECT_TRUE(reader) << describe(reader.error());
-    return std::move(*reader);
-  }
-
-  agent::sim::AgentSim sim_;
-  std::string directory_;
-  Sequence changed_, cause_;
-};
 
 TEST_F(AuditTest, AnHonestLogReplaysAlikeEachTime) {
   const auto log = open(bundle("honest.dlb"));
@@ -168,7 +96,8 @@ TEST_F(AuditTest, ADirectoryOfLogsIsATestOfABuild) {
   EXPECT_FALSE((*cases)[1].report.honest());
 }
 
-// A cut between the events of a step leaves an input without its decisions at the very end; nothing before differs.
+// A cut between the events of a step leaves an input without its decisions at the very end; nothing before
+// differs.
 TEST_F(AuditTest, ABundleIsPrivateAndACutOneIsRefusedOrReadUpToTheCut) {
   const std::string whole = bundle("whole.dlb");
   struct stat status {};
