@@ -105,7 +105,7 @@ class Agent {
   Recovery recovery_;
   LoopCore core_;
   std::unique_ptr<loop::ServiceLoop> loop_;
-  std::unique_ptr<Timers> timers_;
+  std::unique_ptr<loop::Timers> timers_;
   std::unique_ptr<ModuleHands> modules_;
   std::unique_ptr<Prober> prober_;
   std::unique_ptr<LinkHands> link_;

@@ -15,11 +15,11 @@
 
 #include "events/build.hpp"
 #include "services/agent/agent.hpp"
-#include "services/agent/journal_keeper.hpp"
+#include "services/loop/journal_keeper.hpp"
 #include "services/agent/management.hpp"
 #include "services/agent/module_services.hpp"
 #include "services/agent/telemetry.hpp"
-#include "services/agent/uplink_factory.hpp"
+#include "services/uplink/uplink_factory.hpp"
 #include "services/loop/startup_memory.hpp"
 #include "services/runtime/docker_runtime.hpp"
 #include "services/runtime/process_runtime.hpp"
@@ -120,7 +120,7 @@ class AgentProcess {
   asio::signal_set signals_;
   loop::SystemSurroundings surroundings_;
   std::unique_ptr<workload::DeviceKeys> keys_;
-  OpenedJournal journal_;
+  loop::OpenedJournal journal_;
   std::unique_ptr<Vault> vault_;
   std::unique_ptr<runtime::ProcessRuntime> process_;
   std::unique_ptr<runtime::DockerRuntime> docker_;
@@ -148,7 +148,7 @@ Status AgentProcess::open() {
       if (agent_) agent_->loop().want_snapshot();
     });
   };
-  auto journal = open_journal(config_.data_dir + "/agent/journal", config_.agent.journal_budget_bytes, hooks);
+  auto journal = loop::open_journal(config_.data_dir + "/agent/journal", config_.agent.journal_budget_bytes, hooks);
   if (!journal)
     return error(journal.error().code,
                  "another agent is running on this data directory, or its journal cannot be used: " +
@@ -161,7 +161,7 @@ Status AgentProcess::open() {
     std::fprintf(stderr, "decklog: the journal was damaged: %s\n", journal_.report.damage.c_str());
   vault_ = std::make_unique<Vault>(config_.data_dir + "/agent/deployments", make_sealing(*keys_));
   if (auto status = open_runtimes(*keys_); !status) return status;
-  auto uplink = make_uplink(context_.get_executor(), config_);
+  auto uplink = uplink::make_uplink(context_.get_executor(), config_);
   if (!uplink) return uplink.error();
   uplink_ = std::move(*uplink);
 

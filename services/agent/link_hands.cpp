@@ -19,7 +19,7 @@ std::chrono::steady_clock::duration steady(Duration duration) {
 }  // namespace
 
 LinkHands::LinkHands(asio::any_io_executor executor, loop::ServiceLoop& loop, const AgentState& state,
-                     loop::Surroundings& surroundings, Timers& timers, uplink::Uplink& uplink,
+                     loop::Surroundings& surroundings, loop::Timers& timers, uplink::Uplink& uplink,
                      LinkOptions options)
     : executor_(executor),
       loop_(loop),

@@ -13,7 +13,7 @@
 
 #include "services/agent/report.hpp"
 #include "services/agent/state.hpp"
-#include "services/agent/timers.hpp"
+#include "services/loop/timers.hpp"
 #include "services/loop/service_loop.hpp"
 #include "services/uplink/uplink.hpp"
 
@@ -32,7 +32,7 @@ struct LinkOptions {
 class LinkHands {
  public:
   LinkHands(boost::asio::any_io_executor executor, loop::ServiceLoop& loop, const AgentState& state,
-            loop::Surroundings& surroundings, Timers& timers, uplink::Uplink& uplink, LinkOptions options);
+            loop::Surroundings& surroundings, loop::Timers& timers, uplink::Uplink& uplink, LinkOptions options);
 
   void carry_out(const UplinkTransitioned& decision);
   // A durable event may have changed what there is to report.
@@ -53,7 +53,7 @@ class LinkHands {
   loop::ServiceLoop& loop_;
   const AgentState& state_;
   loop::Surroundings& surroundings_;
-  Timers& timers_;
+  loop::Timers& timers_;
   uplink::Uplink& uplink_;
   LinkOptions options_;
   std::string tree_head_;

@@ -40,7 +40,7 @@ std::string timer_key(const ModuleName& name) {
 }  // namespace
 
 ModuleHands::ModuleHands(loop::ServiceLoop& loop, const AgentState& state, loop::Surroundings& surroundings,
-                         Timers& timers, SpecSource specs)
+                         loop::Timers& timers, SpecSource specs)
     : loop_(loop), state_(state), surroundings_(surroundings), timers_(timers), specs_(std::move(specs)) {}
 
 void ModuleHands::add(ModuleRuntime& runtime) {

@@ -10,7 +10,7 @@
 
 #include "events/event.hpp"
 #include "services/agent/state.hpp"
-#include "services/agent/timers.hpp"
+#include "services/loop/timers.hpp"
 #include "services/loop/service_loop.hpp"
 #include "services/runtime/runtime.hpp"
 
@@ -23,7 +23,7 @@ using SpecSource = std::function<Result<runtime::ModuleSpec>(const ModuleName&)>
 class ModuleHands {
  public:
   ModuleHands(loop::ServiceLoop& loop, const AgentState& state, loop::Surroundings& surroundings,
-              Timers& timers, SpecSource specs);
+              loop::Timers& timers, SpecSource specs);
 
   void add(runtime::ModuleRuntime& runtime);
   // Watches every runtime: modules and the engines themselves.
@@ -61,7 +61,7 @@ class ModuleHands {
   loop::ServiceLoop& loop_;
   const AgentState& state_;
   loop::Surroundings& surroundings_;
-  Timers& timers_;
+  loop::Timers& timers_;
   SpecSource specs_;
   std::map<runtime::RuntimeKind, runtime::ModuleRuntime*> runtimes_;
   std::map<ModuleName, runtime::Handle> pulls_;

@@ -4,7 +4,7 @@
 #include <iostream>
 #include <sstream>
 
-#include "services/agent/uplink_factory.hpp"
+#include "services/uplink/uplink_factory.hpp"
 #include "services/cli/cli.hpp"
 #include "services/fleet/fleet.hpp"
 
@@ -23,7 +23,7 @@ using Run = int (*)(const Session&, fleet::Fleet&, const FleetArguments&);
 
 Result<std::unique_ptr<fleet::Fleet>> open_fleet(const config::Config& config) {
   if (config.uplink.kind != "nats") return fleet::open_local_fleet(config.uplink.directory);
-  auto options = agent::nats_options(config);
+  auto options = uplink::nats_options(config);
   if (!options) return options.error();
   return fleet::open_nats_fleet(std::move(*options));
 }

@@ -8,7 +8,7 @@
 #include <sstream>
 
 #include "events/build.hpp"
-#include "services/agent/uplink_factory.hpp"
+#include "services/uplink/uplink_factory.hpp"
 #include "services/hub/hub_parts.hpp"
 #include "services/workload/server_certificate.hpp"
 
@@ -52,7 +52,7 @@ Status Hub::open() {
   auto keys = workload::DeviceKeys::open(config_.data_dir + "/device.key");
   if (!keys) return keys.error();
   parts_->keys = std::make_unique<workload::DeviceKeys>(std::move(*keys));
-  auto uplink = agent::make_uplink(context_.get_executor(), config_);
+  auto uplink = uplink::make_uplink(context_.get_executor(), config_);
   if (!uplink) return uplink.error();
   parts_->uplink = std::move(*uplink);
   if (auto status = open_log(); !status) return status;
@@ -97,7 +97,7 @@ Status Hub::open_log() {
     });
   };
   auto journal =
-      agent::open_journal(config_.data_dir + "/hub/journal", config_.hub.journal_budget_bytes, hooks);
+      loop::open_journal(config_.data_dir + "/hub/journal", config_.hub.journal_budget_bytes, hooks);
   if (!journal)
     return error(journal.error().code,
                  "another hub is running on this data directory: " + describe(journal.error()));
@@ -119,7 +119,7 @@ Status Hub::open_log() {
   parts_->loop =
       std::make_unique<loop::ServiceLoop>(context_.get_executor(), log, core_, surroundings_, options);
   parts_->loop->on_release([this](const Envelope& event) { released(event); });
-  parts_->timers = std::make_unique<agent::Timers>(
+  parts_->timers = std::make_unique<loop::Timers>(
       context_.get_executor(), surroundings_,
       [this](const std::string& key) { parts_->loop->submit(TimerFired{key}); });
   HubLink::Hooks link;

@@ -6,8 +6,8 @@
 #include <memory>
 #include <string>
 
-#include "services/agent/journal_keeper.hpp"
-#include "services/agent/timers.hpp"
+#include "services/loop/journal_keeper.hpp"
+#include "services/loop/timers.hpp"
 #include "services/broker/broker.hpp"
 #include "services/config/config.hpp"
 #include "services/hub/core.hpp"
@@ -55,7 +55,7 @@ class Hub final : public HubLog {
   const config::Config& config_;
   loop::SystemSurroundings surroundings_;
   HubCore core_;
-  agent::OpenedJournal journal_;
+  loop::OpenedJournal journal_;
   std::unique_ptr<Parts> parts_;
   boost::asio::steady_timer tick_;
   bool stopping_ = false;

@@ -5,7 +5,7 @@
 #include "persistence/message_store.hpp"
 #include "persistence/session_store.hpp"
 #include "persistence/twin_store.hpp"
-#include "services/agent/timers.hpp"
+#include "services/loop/timers.hpp"
 #include "services/broker/broker.hpp"
 #include "services/broker/durable_session_store.hpp"
 #include "services/hub/forwarder.hpp"
@@ -21,7 +21,7 @@ struct Hub::Parts {
   std::unique_ptr<workload::DeviceKeys> keys;
   std::unique_ptr<uplink::Uplink> uplink;
   std::unique_ptr<loop::ServiceLoop> loop;
-  std::unique_ptr<agent::Timers> timers;
+  std::unique_ptr<loop::Timers> timers;
   std::unique_ptr<HubLink> link;
   std::shared_ptr<bool> alive = std::make_shared<bool>(true);  // posted work looks at it
   std::unique_ptr<persistence::MessageStore> messages;

@@ -11,7 +11,7 @@ constexpr const char* kModule = "$edgeHub";
 }  // namespace
 
 HubLink::HubLink(boost::asio::any_io_executor executor, loop::ServiceLoop& loop, const HubState& state,
-                 agent::Timers& timers, uplink::Uplink& uplink, std::string device, Hooks hooks)
+                 loop::Timers& timers, uplink::Uplink& uplink, std::string device, Hooks hooks)
     : loop_(loop),
       state_(state),
       timers_(timers),

@@ -6,7 +6,7 @@
 #include <functional>
 #include <string>
 
-#include "services/agent/timers.hpp"
+#include "services/loop/timers.hpp"
 #include "services/hub/core.hpp"
 #include "services/hub/parts.hpp"
 #include "services/uplink/uplink.hpp"
@@ -20,7 +20,7 @@ class HubLink {
     std::function<std::string()> reported;  // the document; "" = nothing to say yet
   };
   HubLink(boost::asio::any_io_executor executor, loop::ServiceLoop& loop, const HubState& state,
-          agent::Timers& timers, uplink::Uplink& uplink, std::string device, Hooks hooks);
+          loop::Timers& timers, uplink::Uplink& uplink, std::string device, Hooks hooks);
 
   void carry_out(const UplinkTransitioned& decision);
   void on_link(const uplink::LinkEvent& event);
@@ -32,7 +32,7 @@ class HubLink {
 
   loop::ServiceLoop& loop_;
   const HubState& state_;
-  agent::Timers& timers_;
+  loop::Timers& timers_;
   uplink::Uplink& uplink_;
   std::string device_;
   Hooks hooks_;

@@ -11,13 +11,13 @@
 
 #include "services/loop/clock.hpp"
 
-namespace decklog::agent {
+namespace decklog::loop {
 
 class Timers {
  public:
   using Fired = std::function<void(const std::string& key)>;
 
-  Timers(boost::asio::any_io_executor executor, loop::Surroundings& surroundings, Fired fired)
+  Timers(boost::asio::any_io_executor executor, Surroundings& surroundings, Fired fired)
       : executor_(std::move(executor)), surroundings_(surroundings), fired_(std::move(fired)) {}
 
   void arm(const std::string& key, MonoTime deadline) {
@@ -38,9 +38,9 @@ class Timers {
 
  private:
   boost::asio::any_io_executor executor_;
-  loop::Surroundings& surroundings_;
+  Surroundings& surroundings_;
   Fired fired_;
   std::map<std::string, std::unique_ptr<boost::asio::steady_timer>> timers_;
 };
 
-}  // namespace decklog::agent
+}  // namespace decklog::loop

@@ -7,7 +7,7 @@
 
 #include "persistence/journal.hpp"
 
-namespace decklog::agent {
+namespace decklog::loop {
 
 struct OpenedJournal {
   std::unique_ptr<persistence::Journal> journal;
@@ -19,4 +19,4 @@ struct OpenedJournal {
 Result<OpenedJournal> open_journal(const std::string& directory, std::uint64_t budget_bytes,
                                    persistence::JournalHooks hooks);
 
-}  // namespace decklog::agent
+}  // namespace decklog::loop

@@ -8,12 +8,12 @@
 #include "services/uplink/nats_connection.hpp"
 #include "services/uplink/uplink.hpp"
 
-namespace decklog::agent {
+namespace decklog::uplink {
 
-Result<std::unique_ptr<uplink::Uplink>> make_uplink(boost::asio::any_io_executor executor,
+Result<std::unique_ptr<Uplink>> make_uplink(boost::asio::any_io_executor executor,
                                                     const config::Config& config);
 
 // What the nats uplink and the fleet tools connect with; reads the credential files.
-Result<uplink::NatsOptions> nats_options(const config::Config& config);
+Result<NatsOptions> nats_options(const config::Config& config);
 
-}  // namespace decklog::agent
+}  // namespace decklog::uplink

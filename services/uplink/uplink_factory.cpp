@@ -1,4 +1,4 @@
-#include "services/agent/uplink_factory.hpp"
+#include "services/uplink/uplink_factory.hpp"
 
 #include <fstream>
 #include <sstream>
@@ -6,7 +6,7 @@
 #include "services/uplink/local_uplink.hpp"
 #include "services/uplink/nats_uplink.hpp"
 
-namespace decklog::agent {
+namespace decklog::uplink {
 namespace {
 
 Result<std::string> read_secret(const std::string& file) {
@@ -26,9 +26,9 @@ std::vector<std::string> split_servers(const std::string& text) {
 
 }  // namespace
 
-Result<uplink::NatsOptions> nats_options(const config::Config& config) {
+Result<NatsOptions> nats_options(const config::Config& config) {
   const auto& from = config.uplink;
-  uplink::NatsOptions options;
+  NatsOptions options;
   options.servers = split_servers(from.url);
   options.device = config.device;
   options.user = from.user;
@@ -49,15 +49,15 @@ Result<uplink::NatsOptions> nats_options(const config::Config& config) {
   return options;
 }
 
-Result<std::unique_ptr<uplink::Uplink>> make_uplink(boost::asio::any_io_executor executor,
+Result<std::unique_ptr<Uplink>> make_uplink(boost::asio::any_io_executor executor,
                                                     const config::Config& config) {
   if (config.uplink.kind != "nats") {
-    return uplink::make_local_uplink(executor,
+    return make_local_uplink(executor,
                                      {.directory = config.uplink.directory, .device = config.device});
   }
   auto options = nats_options(config);
   if (!options) return options.error();
-  return uplink::make_nats_uplink(executor, std::move(*options));
+  return make_nats_uplink(executor, std::move(*options));
 }
 
-}  // namespace decklog::agent
+}  // namespace decklog::uplink

@@ -1,4 +1,4 @@
-#include "services/agent/journal_keeper.hpp"
+#include "services/loop/journal_keeper.hpp"
 
 #include <sys/stat.h>
 
@@ -7,7 +7,7 @@
 #include "persistence/memory_journal.hpp"
 #include "persistence/rocks_journal.hpp"
 
-namespace decklog::agent {
+namespace decklog::loop {
 
 Result<OpenedJournal> open_journal(const std::string& directory, std::uint64_t budget_bytes,
                                    persistence::JournalHooks hooks) {
@@ -36,4 +36,4 @@ Result<OpenedJournal> open_journal(const std::string& directory, std::uint64_t b
   return result;
 }
 
-}  // namespace decklog::agent
+}  // namespace decklog::loop
