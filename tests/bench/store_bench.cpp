@@ -5,15 +5,14 @@
 #include <rocksdb/db.h>
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
-#include <deque>
 #include <filesystem>
 #include <map>
-#include <mutex>
 
 #include "persistence/message_store.hpp"
+#include "tests/support/hand_executor.hpp"
+#include "tests/support/temp_dir.hpp"
 
 namespace decklog::persistence {
 namespace {
@@ -32,46 +31,6 @@ double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values.empty() ? 0 : values[values.size() / 2];
 }
-
-class Directory {
- public:
-  Directory() {
-    std::string pattern = (std::filesystem::current_path() / "store-bench-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~Directory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
-class Loop {
- public:
-  void post(std::function<void()> work) {
-    {
-      const std::lock_guard lock(mutex_);
-      waiting_.push_back(std::move(work));
-    }
-    wake_.notify_one();
-  }
-  void run_one() {
-    std::unique_lock lock(mutex_);
-    wake_.wait(lock, [this] { return !waiting_.empty(); });
-    const std::function<void()> work = std::move(waiting_.front());
-    waiting_.pop_front();
-    lock.unlock();
-    work();
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<std::function<void()>> waiting_;
-};
 
 struct Bench {
   explicit Bench(const std::string& directory) {
@@ -93,7 +52,7 @@ struct Bench {
     return id->value;
   }
   Instant now{{1'800'000'000'000'000'000}, {1}};
-  Loop loop;
+  test::HandExecutor loop;
   std::uint64_t decided = 0;
   bool readable = false;
   std::string body = std::string(kBody, 'x');
@@ -107,8 +66,8 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
 
 // Messages are delivered and acknowledged as soon as they are durable: the broker's usual case.
 double store_rate(std::size_t window, std::size_t messages) {
-  const Directory directory;
-  Bench bench(directory.path());
+  const test::TempDir directory(std::filesystem::current_path());
+  Bench bench(directory.path().string());
   std::uint64_t last = 0, sent = 0;
   MessageId cursor;
   std::vector<Delivery> out;
@@ -120,7 +79,7 @@ double store_rate(std::size_t window, std::size_t messages) {
       if (sent == 1) bench.decided = last - 1;
     }
     const std::uint64_t before = bench.decided;
-    while (bench.decided == before) bench.loop.run_one();
+    bench.loop.run_until([&] { return bench.decided != before; });
     out.clear();
     bench.store->fetch(bench.queue, cursor, {.max_messages = 1024}, bench.now, out);
     for (const Delivery& delivery : out) bench.store->ack(bench.queue, delivery.id);
@@ -129,14 +88,14 @@ double store_rate(std::size_t window, std::size_t messages) {
 }
 
 double raw_rate(std::size_t window, std::size_t messages) {
-  const Directory directory;
+  const test::TempDir directory(std::filesystem::current_path());
   rocksdb::Options options;
   options.create_if_missing = true;
   options.write_buffer_size = 4 * 1024 * 1024;
   options.compression = rocksdb::kNoCompression;
   options.recycle_log_file_num = 2;
   rocksdb::DB* raw = nullptr;
-  if (!rocksdb::DB::Open(options, directory.path(), &raw).ok()) std::abort();
+  if (!rocksdb::DB::Open(options, directory.path().string(), &raw).ok()) std::abort();
   const std::unique_ptr<rocksdb::DB> db(raw);
   rocksdb::WriteOptions sync;
   sync.sync = true;
@@ -170,8 +129,8 @@ void durable_put(benchmark::State& state) {
 
 void accept_and_drain(benchmark::State& state) {
   for (auto _ : state) {
-    const Directory directory;
-    Bench bench(directory.path());
+    const test::TempDir directory(std::filesystem::current_path());
+    Bench bench(directory.path().string());
     const std::uint64_t first = bench.put();
     std::uint64_t last = first;
     bench.decided = first - 1;
@@ -179,7 +138,7 @@ void accept_and_drain(benchmark::State& state) {
     while (last - first + 1 < kBacklog || bench.decided < last) {
       while (last - first + 1 < kBacklog && last - bench.decided < 400) last = bench.put();
       const std::uint64_t before = bench.decided;
-      while (bench.decided == before) bench.loop.run_one();
+      bench.loop.run_until([&] { return bench.decided != before; });
     }
     note("accept 100k", kBacklog / seconds_since(begin));
     MessageId cursor;
@@ -192,7 +151,7 @@ void accept_and_drain(benchmark::State& state) {
       const FetchState fetched = bench.store->fetch(bench.queue, cursor, {}, bench.now, out);
       for (const Delivery& delivery : out) bench.store->ack(bench.queue, delivery.id);
       drained += out.size();
-      while (fetched == FetchState::kLoading && !bench.readable) bench.loop.run_one();
+      if (fetched == FetchState::kLoading) bench.loop.run_until([&] { return bench.readable; });
     }
     bench.store->flush();
     note("drain 100k", kBacklog / seconds_since(begin));

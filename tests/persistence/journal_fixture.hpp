@@ -2,17 +2,16 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <chrono>
 #include <condition_variable>
-#include <filesystem>
 #include <mutex>
 #include <ostream>
 #include <string>
 #include <vector>
 
 #include "persistence/journal.hpp"
+#include "tests/support/temp_dir.hpp"
 
 namespace decklog {
 
@@ -25,26 +24,7 @@ inline void PrintTo(const Envelope& event, std::ostream* out) {
 
 namespace decklog::persistence {
 
-// A directory of its own, removed at the end.
-class TempDir final {
- public:
-  TempDir() : TempDir(std::filesystem::temp_directory_path()) {}
-  explicit TempDir(const std::filesystem::path& parent) {
-    std::string pattern = (parent / "decklog-XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-    path_ = pattern;
-  }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  ~TempDir() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
+using test::TempDir;
 
 inline Envelope envelope(std::uint64_t sequence, StreamId stream, Fact fact) {
   Envelope event;

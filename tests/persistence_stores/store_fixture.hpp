@@ -4,79 +4,21 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <condition_variable>
-#include <cstdlib>
-#include <deque>
-#include <filesystem>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "persistence/message_store.hpp"
+#include "tests/support/hand_executor.hpp"
+#include "tests/support/temp_dir.hpp"
 
 namespace decklog::persistence {
 
+using test::HandExecutor;
+using test::TempDir;
+
 inline constexpr std::chrono::seconds kDeadline{30};
-
-class HandExecutor {
- public:
-  void post(std::function<void()> work) {
-    {
-      const std::lock_guard lock(mutex_);
-      waiting_.push_back(std::move(work));
-    }
-    wake_.notify_one();
-  }
-  // Runs posted work until the condition holds; false when the deadline passes first.
-  bool run_until(const std::function<bool()>& done) {
-    const auto deadline = std::chrono::steady_clock::now() + kDeadline;
-    while (!done()) {
-      std::unique_lock lock(mutex_);
-      if (!wake_.wait_until(lock, deadline, [this] { return !waiting_.empty(); })) return done();
-      const std::function<void()> work = std::move(waiting_.front());
-      waiting_.pop_front();
-      lock.unlock();
-      work();
-    }
-    return true;
-  }
-  void run_ready() {
-    for (;;) {
-      std::unique_lock lock(mutex_);
-      if (waiting_.empty()) return;
-      const std::function<void()> work = std::move(waiting_.front());
-      waiting_.pop_front();
-      lock.unlock();
-      work();
-    }
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<std::function<void()>> waiting_;
-};
-
-class TempDir {
- public:
-  TempDir() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "decklog-store-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~TempDir() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  std::string path(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
-
 inline const BootId kBoot{"11111111-1111-1111-1111-111111111111"};
 
 // One store in one directory that can be closed and opened again.
