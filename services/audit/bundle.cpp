@@ -84,6 +84,7 @@ Result<std::unique_ptr<BundleReader>> BundleReader::open(const std::string& path
 
 Status BundleReader::take_record(char kind, std::size_t offset, std::size_t size, const std::string& where) {
   const std::string_view record = std::string_view(bytes_).substr(offset, size);
+  if (whole_) return error(Errc::kCorrupt, "something follows the end mark", where);
   if (kind == 'S' && size >= 8) {
     snapshots_.push_back(
         {{number_at(record, 0, 8)}, std::string(persistence::kStateSnapshot), std::string(record.substr(8))});
@@ -95,8 +96,26 @@ Status BundleReader::take_record(char kind, std::size_t offset, std::size_t size
     if (!events_.empty() && event->sequence <= events_.back().sequence)
       return error(Errc::kCorrupt, "sequences go backwards", where);
     events_.push_back({event->sequence, offset, size});
+  } else if (kind == 'Z' && size >= 16) {
+    if (number_at(record, 0, 8) != durable_sequence().value || number_at(record, 8, 8) != events_.size())
+      return error(Errc::kCorrupt, "the end mark names other events than there are", where);
+    whole_ = true;
   }
   return {};
+}
+
+// What compaction had taken before the export cannot be decided again; what was left out as not needed can be
+// done without.
+Sequence BundleReader::complete_from() const {
+  Sequence from = first_sequence();
+  for (const auto& range : missing_) {
+    if (range.detail == kLeftOut) {
+      if (range.last.next() == from) from = range.first;
+    } else if (range.kind == GapKind::kCompacted && from <= range.last) {
+      from = range.last.next();
+    }
+  }
+  return from;
 }
 
 std::vector<BundleReader::Stored>::const_iterator BundleReader::at_or_after(Sequence from) const {
@@ -111,32 +130,40 @@ MissingRange BundleReader::hole(Sequence first, Sequence last) const {
   return {GapKind::kLost, first, last, "not in the bundle"};
 }
 
-Status BundleReader::read_raw(Sequence from, Sequence to, const persistence::RawVisitor& visitor) const {
-  Sequence expected{};
-  for (auto event = at_or_after(from); event != events_.end() && event->sequence <= to; ++event) {
-    if (expected && event->sequence != expected && visitor.missing &&
-        !visitor.missing(hole(expected, {event->sequence.value - 1})))
+// Events and the holes between them, as far as the bundle reaches. Both may end it with false.
+Status BundleReader::walk(Sequence from, Sequence to,
+                          const std::function<bool(const persistence::MissingRange&)>& missing,
+                          const std::function<Result<bool>(const Stored&)>& event) const {
+  if (events_.empty()) return {};
+  Sequence expected = std::max(from, first_sequence());
+  auto stored = at_or_after(expected);
+  for (; stored != events_.end() && stored->sequence <= to; ++stored) {
+    if (stored->sequence != expected && missing && !missing(hole(expected, {stored->sequence.value - 1})))
       return {};
-    const auto decoded = decode(bytes_of(*event));
-    const bool lifecycle = decoded && info(decoded->fact).lifecycle;
-    if (!visitor.event({event->sequence, lifecycle, bytes_of(*event)})) return {};
-    expected = event->sequence.next();
+    const auto goes_on = event(*stored);
+    if (!goes_on) return goes_on.error();
+    if (!*goes_on) return {};
+    expected = stored->sequence.next();
   }
+  // A hole that the range ends in.
+  if (stored != events_.end() && expected <= to && missing) (void)missing(hole(expected, to));
   return {};
 }
 
+Status BundleReader::read_raw(Sequence from, Sequence to, const persistence::RawVisitor& visitor) const {
+  return walk(from, to, visitor.missing, [&](const Stored& stored) -> Result<bool> {
+    const auto decoded = decode(bytes_of(stored));
+    const bool lifecycle = decoded && info(decoded->fact).lifecycle;
+    return visitor.event({stored.sequence, lifecycle, bytes_of(stored)});
+  });
+}
+
 Status BundleReader::read(Sequence from, Sequence to, const persistence::Visitor& visitor) const {
-  Sequence expected{};
-  for (auto stored = at_or_after(from); stored != events_.end() && stored->sequence <= to; ++stored) {
-    if (expected && stored->sequence != expected && visitor.missing &&
-        !visitor.missing(hole(expected, {stored->sequence.value - 1})))
-      return {};
-    const auto event = decode(bytes_of(*stored));
+  return walk(from, to, visitor.missing, [&](const Stored& stored) -> Result<bool> {
+    const auto event = decode(bytes_of(stored));
     if (!event) return event.error();
-    if (!visitor.event(*event)) return {};
-    expected = stored->sequence.next();
-  }
-  return {};
+    return visitor.event(*event);
+  });
 }
 
 Status BundleReader::read_stream(const StreamId& stream, Sequence from,
@@ -186,8 +213,10 @@ void BundleWriter::snapshot(Sequence through, const std::string& bytes) {
   record('S', text + bytes);
 }
 
-void BundleWriter::event(std::string_view encoded) {
+void BundleWriter::event(Sequence sequence, std::string_view encoded) {
   record('E', encoded);
+  last_ = sequence;
+  ++events_;
 }
 
 void BundleWriter::missing(const persistence::MissingRange& range) {
@@ -195,8 +224,14 @@ void BundleWriter::missing(const persistence::MissingRange& range) {
                   name_of(range.kind) + (range.detail.empty() ? "" : " " + range.detail));
 }
 
-Status BundleWriter::finish() {
+Status BundleWriter::finish(bool whole) {
   if (!out_.is_open()) return error(Errc::kIo, "cannot be written", path_);
+  if (whole) {
+    std::string mark;
+    put(mark, last_.value, 8);
+    put(mark, events_, 8);
+    record('Z', mark);
+  }
   out_.close();
   if (!out_ || std::rename(temporary_.c_str(), path_.c_str()) != 0) {
     std::remove(temporary_.c_str());
@@ -221,21 +256,36 @@ Result<std::uint64_t> write_bundle(const persistence::JournalReader& journal, co
     }
   }
   std::uint64_t count = 0;
+  bool between_steps = ends_whole(journal);
   persistence::RawVisitor visitor;
   visitor.event = [&](const persistence::RawEvent& event) {
-    writer.event(event.bytes);
+    // A step is exported whole: its decisions come along.
+    if (to && to < event.sequence) {
+      const auto decoded = decode(event.bytes);
+      if (!decoded || info(decoded->fact).kind != EventKind::kDecision) {
+        between_steps = true;
+        return false;
+      }
+    }
+    writer.event(event.sequence, event.bytes);
     ++count;
     return true;
   };
   visitor.missing = [&](const persistence::MissingRange& range) {
+    if (to && to < range.first) return false;
     writer.missing(range);
     return true;
   };
-  if (const auto read = journal.read_raw(from, to ? to : journal.durable_sequence(), visitor); !read)
+  if (const auto read = journal.read_raw(from, journal.durable_sequence(), visitor); !read)
     return read.error();
   if (count == 0) return error(Errc::kNotFound, "no event in this range");
-  if (const auto done = writer.finish(); !done) return done.error();
+  if (const auto done = writer.finish(between_steps); !done) return done.error();
   return count;
+}
+
+bool ends_whole(const persistence::JournalReader& log) {
+  const auto* bundle = dynamic_cast<const BundleReader*>(&log);
+  return !bundle || bundle->whole();
 }
 
 }  // namespace decklog::audit

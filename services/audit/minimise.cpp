@@ -104,21 +104,21 @@ class Shrinker {
   std::uint64_t tries_ = 0;
 };
 
-Status write(const persistence::JournalReader& journal, const Shrinker& shrinker, const Subset& kept,
-             const std::string& path) {
+Status write(const persistence::JournalReader& journal, Sequence from, const Shrinker& shrinker,
+             const Subset& kept, const std::string& path) {
   BundleWriter writer(path, journal.epoch());
-  Sequence next = journal.complete_from();
+  Sequence next = from;
   if (shrinker.begin().through)
     writer.snapshot(shrinker.begin().through, agent::encode_snapshot(shrinker.begin()));
   const auto decided = shrinker.run(kept);
   for (std::size_t i = 0; i < kept.size(); ++i) {
     const RecordedStep& step = shrinker.steps()[kept[i]];
     if (next < step.input.sequence)
-      writer.missing({GapKind::kCompacted, next, {step.input.sequence.value - 1}, "left out: not needed"});
-    writer.event(encode(step.input));
+      writer.missing({GapKind::kCompacted, next, {step.input.sequence.value - 1}, std::string(kLeftOut)});
+    writer.event(step.input.sequence, encode(step.input));
     next = step.input.sequence.next();
     for (const auto& decision : i + 1 == kept.size() ? step.decisions : decided[i]) {
-      writer.event(encode(decision));
+      writer.event(decision.sequence, encode(decision));
       next = decision.sequence.next();
     }
   }
@@ -134,17 +134,18 @@ Result<Minimised> minimise(const persistence::JournalReader& journal, const std:
     return error(Errc::kNotFound, "this build decides as the log has it: there is nothing to minimise");
   Minimised result;
   result.input = report.divergences.front().input;
+  // What came before the last loss says nothing about what was decided after it.
+  const Sequence from = report.seen_from;
   AgentState begin;
-  if (journal.complete_from().value > 1)
-    begin = agent::recover(journal, Sequence{journal.complete_from().value - 1}).state;
-  auto steps = read_steps(journal, journal.complete_from(), result.input);
+  if (from.value > 1) begin = agent::recover(journal, Sequence{from.value - 1}).state;
+  auto steps = read_steps(journal, from, result.input);
   if (!steps) return steps.error();
   Shrinker shrinker(std::move(begin), std::move(*steps));
   result.inputs_before = shrinker.steps().size();
   const Subset kept = shrinker.shrink(progress);
   result.inputs = kept.size();
   result.tries = shrinker.tries();
-  if (const auto written = write(journal, shrinker, kept, path); !written) return written.error();
+  if (const auto written = write(journal, from, shrinker, kept, path); !written) return written.error();
   return result;
 }
 

@@ -3,7 +3,10 @@
 #include "events/build.hpp"
 #include "persistence/merkle.hpp"
 #include "services/agent/recovery.hpp"
+#include "services/audit/bundle.hpp"
+#include "services/audit/recorded_steps.hpp"
 #include "services/audit/sentences.hpp"
+#include "services/audit/sight.hpp"
 
 namespace decklog::audit {
 namespace {
@@ -13,12 +16,6 @@ using agent::AgentState;
 
 constexpr std::uint64_t kProgressEvery = 65536;
 
-// An input and the decisions that the log has behind it.
-struct RecordedStep {
-  Envelope input;
-  std::vector<Envelope> decisions;
-};
-
 class Replay {
  public:
   Replay(const persistence::JournalReader& journal, AgentState state, const ReplayOptions& options,
@@ -27,12 +24,9 @@ class Replay {
 
   // False when the replay is to end.
   bool take(const Envelope& event) {
-    if (!report_.first) report_.first = event.sequence;
+    if (!report_.first) report_.first = report_.seen_from = event.sequence;
     report_.last = event.sequence;
-    if (lost_sight_) {
-      if (!std::holds_alternative<ServiceStarted>(event.fact)) return follow(event);
-      see_again(event.sequence);  // a run begins with what the log says, and nothing else
-    }
+    if (blind_ && !look_again(event)) return true;
     if (event.build != last_build_) report_.recorded_by.insert(last_build_ = event.build);
     if (const auto* unknown = std::get_if<UnknownFact>(&event.fact); unknown && !event.may_ignore) {
       report_.not_proven.push_back("event " + std::to_string(event.sequence.value) + " has type " +
@@ -53,28 +47,30 @@ class Replay {
     return true;
   }
 
-  // From here on the device decided from events it could not write. `known`: what it said of its state later.
-  void lose_sight(Sequence at, std::optional<persistence::Snapshot> known) {
+  // From `at` on decisions cannot be compared, because of what is missing before it.
+  void lose_sight(Sequence at, const std::string& why, KnownAgain again) {
     own_.reset();
-    if (!lost_sight_) lost_sight_ = at;
-    if (!known_) known_ = std::move(known);
-  }
-  bool sees() const { return !lost_sight_; }
-  void see_again(Sequence at) {
-    report_.not_proven.push_back("events were lost before " + std::to_string(lost_sight_.value) +
-                                 ": decisions from there to " + std::to_string(at.value - 1) +
-                                 " are taken as they are recorded");
-    lost_sight_ = {};
-    known_.reset();
+    if (blind_)
+      blind_->why += ", " + why;
+    else
+      blind_ = Blind{at, why, {}};
+    blind_->again = std::move(again);
   }
 
-  bool finish_step() {
+  // At the end: nothing showed the state again.
+  void end() {
+    if (blind_) say_blind("");
+  }
+
+  // `open`: what follows is missing, and may hold more decisions of this step.
+  bool finish_step(bool open = false) {
     if (!step_) return true;
     const RecordedStep step = std::move(*step_);
     step_.reset();
     ++report_.inputs;
     report_.decisions += step.decisions.size();
-    const auto got = core_.take(step.input);
+    auto got = core_.take(step.input);
+    if (open && step.decisions.size() < got.size()) got.resize(step.decisions.size());
     const bool same = same_decisions(step.decisions, got);
     bool follows = false;
     if (own_) {
@@ -93,21 +89,47 @@ class Replay {
     return report_.divergences.size() < options_.most;
   }
 
-  void start_over(AgentState state) {
-    step_.reset();
-    own_.reset();
-    core_ = AgentCore(std::move(state));
-  }
-
   const AgentState& state() const { return own_ ? own_->state() : core_.state(); }
 
  private:
-  bool follow(const Envelope& event) {
+  struct Blind {
+    Sequence from;
+    std::string why;
+    KnownAgain again;
+  };
+
+  void say_blind(const std::string& until) {
+    report_.not_proven.push_back("not comparable from sequence " + std::to_string(blind_->from.value) + " (" +
+                                 blind_->why + ")" + until);
+  }
+  void see_again(Sequence at) {
+    if (blind_->from < at)
+      say_blind(" to " + std::to_string(at.value - 1));
+    else
+      say_blind(": the state behind them was stored");
+    report_.seen_from = at;
+    blind_.reset();
+  }
+  bool take_state(const persistence::Snapshot& stored) {
+    auto state = agent::decode_snapshot(stored.bytes);
+    if (state) core_ = AgentCore(std::move(*state));
+    return state.has_value();
+  }
+
+  // While blind: the event is taken as recorded. True when it can be compared again.
+  bool look_again(const Envelope& event) {
+    const auto& stored = blind_->again.state;
+    if (stored && stored->through < event.sequence && take_state(*stored)) {
+      see_again(event.sequence);
+      return true;
+    }
+    if (event.sequence == blind_->again.start) {
+      core_ = AgentCore(agent::recover(journal_, Sequence{event.sequence.value - 1}).state);
+      see_again(event.sequence);
+      return true;
+    }
     core_.fold(event);
-    if (!known_ || event.sequence < known_->through) return true;
-    if (auto state = agent::decode_snapshot(known_->bytes)) core_ = AgentCore(std::move(*state));
-    see_again(event.sequence.next());
-    return true;
+    return false;
   }
   static Sequence last_of(const RecordedStep& step) {
     return step.decisions.empty() ? step.input.sequence : step.decisions.back().sequence;
@@ -157,28 +179,28 @@ class Replay {
   const ReplayOptions& options_;
   ReplayReport& report_;
   std::optional<RecordedStep> step_;
-  Sequence lost_sight_;  // none = decisions can be made again
-  std::optional<persistence::Snapshot> known_;
+  std::optional<Blind> blind_;  // decisions cannot be made again
   std::string last_build_;
 };
 
-// The oldest state that was stored at or after `from`.
-std::optional<persistence::Snapshot> state_after(const persistence::JournalReader& journal, Sequence from) {
-  std::optional<persistence::Snapshot> oldest;
-  for (Sequence at = journal.durable_sequence(); at >= from;) {
-    auto snapshot = journal.latest_snapshot(persistence::kStateSnapshot, at);
-    if (!snapshot || snapshot->through < from) break;
-    at = Sequence{snapshot->through.value - 1};
-    oldest = std::move(*snapshot);
-  }
-  return oldest;
-}
-
-// State to begin with at `from`: the newest snapshot before it and what follows, folded as recorded.
-AgentState state_before(const persistence::JournalReader& journal, Sequence from, ReplayReport& report) {
+// State to begin with at `from`: the newest snapshot before it and what follows, folded as recorded. What was
+// missing on the way is given to `missing`.
+AgentState state_before(const persistence::JournalReader& journal, Sequence from,
+                        const std::function<void(const persistence::MissingRange&)>& missing) {
   if (from.value <= 1) return {};
-  auto recovery = agent::recover(journal, Sequence{from.value - 1});
-  for (auto& problem : recovery.problems) report.not_proven.push_back(std::move(problem));
+  const Sequence end{from.value - 1};
+  auto recovery = agent::recover(journal, end);
+  if (!recovery.snapshot && recovery.events == 0) {
+    missing({GapKind::kLost, Sequence{1}, end, "the log begins here, without a state"});
+    return {};
+  }
+  persistence::Visitor visitor;
+  visitor.event = [](const Envelope&) { return true; };
+  visitor.missing = [&](const persistence::MissingRange& range) {
+    missing(range);
+    return true;
+  };
+  if (!recovery.problems.empty()) (void)journal.read(recovery.snapshot.next(), end, visitor);
   return std::move(recovery.state);
 }
 
@@ -208,32 +230,32 @@ ReplayReport replay_agent(const persistence::JournalReader& journal, const Repla
     from = complete;
   }
   const Sequence to = options.to && options.to < last ? options.to : last;
-  Replay replay(journal, state_before(journal, from, report), options, report);
+  std::vector<persistence::MissingRange> before;
+  Replay replay(journal, state_before(journal, from, [&](const auto& range) { before.push_back(range); }),
+                options, report);
+  for (const auto& range : before) replay.lose_sight(from, lost_text(range), known_after(journal, range));
   persistence::Visitor visitor;
   bool ended = false;
   visitor.event = [&](const Envelope& event) {
     if ((ended = !replay.take(event))) return false;
     const auto* gap = std::get_if<GapRecorded>(&event.fact);
-    if (gap && gap->gap == GapKind::kNotWritten && replay.sees())
-      replay.lose_sight(event.sequence, state_after(journal, event.sequence));
+    if (gap && gap->gap == GapKind::kNotWritten)
+      replay.lose_sight(event.sequence, std::to_string(gap->count) + " events before it were not written",
+                        known_after_refusal(journal, event.sequence));
     return true;
   };
   visitor.missing = [&](const persistence::MissingRange& range) {
-    report.not_proven.push_back("events " + std::to_string(range.first.value) + " to " +
-                                std::to_string(range.last.value) + " are " + name_of(range.kind) +
-                                (range.detail.empty() ? "" : ": " + range.detail));
-    if ((ended = !replay.finish_step())) return false;
-    // What happened in the gap is not known; a later snapshot, if there is one, knows the state behind it.
-    const auto snapshot = journal.latest_snapshot(persistence::kStateSnapshot, range.last);
-    if (snapshot && snapshot->through >= range.first) {
-      if (auto state = agent::decode_snapshot(snapshot->bytes)) replay.start_over(std::move(*state));
-    }
+    if ((ended = !replay.finish_step(true))) return false;
+    if (range.detail == kLeftOut)
+      report.not_proven.push_back(lost_text(range));
+    else
+      replay.lose_sight(range.last.next(), lost_text(range), known_after(journal, range));
     return true;
   };
-  if (const auto status = journal.read(from, to, visitor); !status)
-    report.not_proven.push_back(describe(status.error()));
-  if (!ended) replay.finish_step();
-  if (!replay.sees()) replay.see_again(report.last.next());
+  const auto status = journal.read(from, to, visitor);
+  if (!status) report.not_proven.push_back(describe(status.error()));
+  if (!ended) replay.finish_step(!status || to < last || !ends_whole(journal));
+  replay.end();
   report.state_hash = state_hash(replay.state());
   return report;
 }

@@ -3,10 +3,11 @@
 //
 // The first divergence is told whole. From there on two cores go on: one with what this build decided, one
 // with what the log has. A later step that differs only for the first is a consequence; one that differs for
-// the second too is independent. A range that is missing is passed over: the state is taken again from the
-// next snapshot or, when there is none, from the recorded decisions, and the report says what was not proven.
-// Behind events that a full store refused, decisions are taken as recorded up to the next stored state or start.
-// Where the log holds the digest of the device's state, the replayed state is held to it.
+// the second too is independent. Behind events that are missing, decisions cannot be compared: they are taken
+// as recorded until the device's state is known again (a stored state, or a run that began from what the log
+// has), and the report says from where to where. The last step before such a range, or of a log that may have
+// been cut, need not have all its decisions. Where the log holds the digest of the device's state, the
+// replayed state is held to it.
 #pragma once
 
 #include <functional>
@@ -51,8 +52,10 @@ struct ReplayOptions {
 struct ReplayReport {
   std::uint64_t inputs = 0, decisions = 0;
   Sequence first, last;
+  Sequence seen_from;  // from here to the end (or the last divergence) everything could be compared
   std::vector<Divergence> divergences;
-  std::vector<std::string> not_proven;      // missing ranges, unknown types, in words
+  // "not comparable from sequence 13 (events 9..12 lost)", unknown types, in words
+  std::vector<std::string> not_proven;
   std::vector<std::string> state_problems;  // the device's state, by its digest, was another one
   std::uint64_t states_matched = 0;         // digests of the device's state that hold
   std::string state_hash;                   // of the state at the end: equal runs, equal hash

@@ -60,7 +60,7 @@ void keep(const persistence::VerifyReport& report, Verification& result) {
 }
 
 // A bundle is an excerpt: the salt of the tree stays on the device, so heads cannot be recomputed from it.
-Verification verify_bundle(const persistence::JournalReader& bundle) {
+Verification verify_bundle(const BundleReader& bundle) {
   Verification result;
   result.first = bundle.first_sequence();
   result.last = bundle.durable_sequence();
@@ -94,6 +94,7 @@ Verification verify_bundle(const persistence::JournalReader& bundle) {
       "an exported bundle: checked for gaps and checksums; signed heads, and a tail cut off, show only in "
       "the "
       "journal");
+  if (!bundle.whole()) result.notes.push_back("no end mark: of an older version, or cut at its end");
   result.ok = result.problems.empty();
   return result;
 }

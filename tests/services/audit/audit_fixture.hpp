@@ -48,13 +48,19 @@ class AuditTest : public testing::Test {
     visitor.event = [&](const Envelope& event) {
       Envelope copy = event;
       if (!change || change(copy))
-        writer.event(encode(copy));
+        writer.event(copy.sequence, encode(copy));
       else
         writer.missing({GapKind::kDamaged, event.sequence, event.sequence, "by the test"});
       return true;
     };
     visitor.missing = [](const persistence::MissingRange&) { return true; };
     EXPECT_TRUE(sim_.journal.read(Sequence{1}, sim_.journal.durable_sequence(), visitor));
+    for (Sequence at = sim_.journal.durable_sequence(); at;) {
+      const auto stored = sim_.journal.latest_snapshot(persistence::kStateSnapshot, at);
+      if (!stored) break;
+      writer.snapshot(stored->through, stored->bytes);
+      at = Sequence{stored->through.value - 1};
+    }
     EXPECT_TRUE(writer.finish());
     return path(name);
   }
