@@ -281,10 +281,10 @@ Config read_config(const toml::table& root, const std::string& name) {
   if (config.device.empty()) section.refuse(nullptr, "device", "missing: the device needs a name");
   if (config.device.size() > 128 ||
       config.device.find_first_not_of(
-          "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:@=#*!$'()?,+%") !=
+          "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:@=*!$'()?,%") !=
           std::string::npos) {
     section.refuse(root.get("device"), "device",
-                   "must be 1 to 128 letters, digits and - . _ : @ = and the like");
+                   "must be 1 to 128 letters, digits and - . _ : @ = * ! $ ' ( ) ? , %");
   }
   if (config.iothub_hostname.empty()) config.iothub_hostname = config.device + ".decklog.local";
   if (config.gateway_hostname.empty()) config.gateway_hostname = "localhost";

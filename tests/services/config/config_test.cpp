@@ -1,4 +1,5 @@
-// The configuration file: what it means, what is refused and where, and that the example file tells the truth.
+// The configuration file: what it means, what is refused and where, and that the example file tells the
+// truth.
 #include "services/config/config.hpp"
 
 #include <gtest/gtest.h>
@@ -49,10 +50,11 @@ TEST(Config, PathsFollowTheirDirectories) {
 }
 
 TEST(Config, EndpointsSizesAndDurationsAreRead) {
-  const auto config = parse_config(std::string(kDevice) +
-                                       "[agent]\nmetrics = \"[::1]:0\"\njournal_budget = 8388608\n"
-                                       "heartbeat = \"90s\"\n[hub]\nmqtt_tls = \"off\"\nstore_limit = \"2GiB\"\n",
-                                   "c.toml");
+  const auto config =
+      parse_config(std::string(kDevice) +
+                       "[agent]\nmetrics = \"[::1]:0\"\njournal_budget = 8388608\n"
+                       "heartbeat = \"90s\"\n[hub]\nmqtt_tls = \"off\"\nstore_limit = \"2GiB\"\n",
+                   "c.toml");
   ASSERT_TRUE(config) << config.error().message;
   ASSERT_TRUE(config->agent.metrics);
   EXPECT_EQ(config->agent.metrics->address, "::1");
@@ -108,11 +110,27 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"[[hub.topics]]\nclient = \"*\"\n", "2: hub.topics.filter", "missing"},
         Wrong{"[[hub.topics]]\nclient = \"*\"\nfilter = \"a/#/b\"\n", "4: hub.topics.filter", "topic filter"},
         Wrong{"[[hub.topics]]\nclient = \"*\"\nfilter = \"a+\"\n", "4: hub.topics.filter", "topic filter"},
-        Wrong{"[[hub.topics]]\nclient = \"*\"\nfilter = \"#\"\nretain = true\n", "5: hub.topics.retain", "unknown"},
+        Wrong{"[[hub.topics]]\nclient = \"*\"\nfilter = \"#\"\nretain = true\n", "5: hub.topics.retain",
+              "unknown"},
         Wrong{"[[hub.users]]\nname = \"u\"\n", "2: hub.users.name", "both"},
         Wrong{"[[hub.users]]\nname = \"u\"\npassword_file = \"a\"\n[[hub.users]]\nname = \"u\"\n"
               "password_file = \"b\"\n",
               "6: hub.users.name", "another user"}));
+
+TEST(Config, ADeviceNameMustFitIntoTopics) {
+  const auto refusal = [](const std::string& name) {
+    const auto config = parse_config("\ndevice = \"" + name + "\"\n", "c.toml");
+    return config ? std::string() : config.error().where;
+  };
+  for (const char* name : {"edge-1", "line_3.cell:7@plant", "a", "x=y", "it's(1)"})
+    EXPECT_EQ(refusal(name), "");
+  EXPECT_EQ(refusal(std::string(128, 'n')), "");
+  EXPECT_EQ(refusal(std::string(129, 'n')), "c.toml:2: device");
+  // Separators and wildcards of topics, what ends or hides a line, other alphabets.
+  for (const char* name : {"a#", "#", "+", "a+b", "a/b", "/", "a b", "a\\nb", "a\\u0000b", "a\\u0007",
+                           "a\\u007f", "\\u00e9dge", "a\\\\b", "a\\\"b", "<a>"})
+    EXPECT_EQ(refusal(name), "c.toml:2: device") << name;
+}
 
 TEST(Config, WhatIsNoTomlIsRefusedWithLineAndColumn) {
   const auto config = parse_config("device = \"d\"\n[agent\n", "c.toml");
@@ -156,7 +174,8 @@ TEST(ExampleFile, IsRead) {
 // Each key it shows is known to the reader, and none of the reader's keys is missing.
 TEST(ExampleFile, ShowsEveryKeyAndNoOther) {
   const std::string source = read_source("services/config/config.cpp");
-  const std::regex call(R"re((section|rule|user)\.(text|flag|number|bytes|duration|choice|endpoint)\("([a-z_]+)")re");
+  const std::regex call(
+      R"re((section|rule|user)\.(text|flag|number|bytes|duration|choice|endpoint)\("([a-z_]+)")re");
   const std::regex reader(R"(^(?:void|Config) read_([a-z]+)\(.*)");
   std::set<std::string> known;
   std::string function;
