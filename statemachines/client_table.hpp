@@ -163,8 +163,9 @@ struct Authenticating : State<ClientState::kAuthenticating> {};
 struct Connected : State<ClientState::kConnected> {};
 struct Suspended : State<ClientState::kSuspended> {};
 struct Refused : State<ClientState::kRefused> {};
-struct TakenOver : State<ClientState::kTakenOver> {
-};  // between the old connection's end and the new one's start
+// Between the old connection's end and the new one's start. The old one's end is told once, as
+// ClientReplaced: what ends after it is the new one, before it was answered.
+struct TakenOver : State<ClientState::kTakenOver> {};
 
 struct Table {
   using States = mp::mp_list<Closed, Connecting, Authenticating, Connected, Suspended, Refused, TakenOver>;
@@ -180,10 +181,10 @@ struct Table {
                   On<TakenOver, ClientRefusedAuth, Refused, refuse>,
                   On<Connected, ClientRefusedAuth, None, refuse_newcomer>,
                   On<Connected, ClientReplaced, TakenOver, yield_to_newer>>,
-      OnEach<ClientDisconnected, Suspended, suspend, keeps_session, Connected>,
-      OnEach<ClientDisconnected, Closed, end, Always, Connected>,
-      OnEach<ClientLost, Suspended, suspend, keeps_session, Connected>,
-      OnEach<ClientLost, Closed, end, Always, Connected>,
+      OnEach<ClientDisconnected, Suspended, suspend, keeps_session, Connected, TakenOver>,
+      OnEach<ClientDisconnected, Closed, end, Always, Connected, TakenOver>,
+      OnEach<ClientLost, Suspended, suspend, keeps_session, Connected, TakenOver>,
+      OnEach<ClientLost, Closed, end, Always, Connected, TakenOver>,
       OnEach<ClientDisconnected, Suspended, leave, keeps_session, Connecting, Authenticating, Refused>,
       OnEach<ClientDisconnected, Closed, leave, Always, Connecting, Authenticating, Refused>,
       OnEach<ClientLost, Suspended, leave, keeps_session, Connecting, Authenticating, Refused>,
@@ -202,9 +203,9 @@ struct Table {
       mp::mp_list<Reject<ClientAuthenticated, Closed, Connecting, Suspended, Refused>,
                   Reject<ClientRefusedAuth, Closed, Connecting, Suspended, Refused>,
                   Ignore<ClientReplaced, Closed, Connecting, Authenticating, Suspended, Refused, TakenOver>,
-                  Ignore<ClientDisconnected, Closed, Suspended, TakenOver>,
-                  Ignore<ClientLost, Closed, Suspended, TakenOver>, Ignore<ClientSessionEnded, Closed>,
-                  Ignore<ClientDisabled, Closed, Refused>, Ignore<HubRestarted, Closed, Suspended>>;
+                  Ignore<ClientDisconnected, Closed, Suspended>, Ignore<ClientLost, Closed, Suspended>,
+                  Ignore<ClientSessionEnded, Closed>, Ignore<ClientDisabled, Closed, Refused>,
+                  Ignore<HubRestarted, Closed, Suspended>>;
   using Demands = mp::mp_list<>;
   static constexpr PairTable<Rows, Refusals, States, Inputs> kPairs{};
 };

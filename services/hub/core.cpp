@@ -1,5 +1,6 @@
 #include "services/hub/core.hpp"
 
+#include <algorithm>
 #include <boost/json.hpp>
 
 #include "events/codec.hpp"
@@ -110,6 +111,21 @@ struct HubCore::Turn {
     }
     decide(ClientTransitioned{name, before.state, step.next.state, std::string(step.trigger), cause,
                               step.effects, step.next});
+    if (core.state_.clients.size() > kMaxClientRecords) forget_oldest();
+  }
+  // Their sessions and identities stay where they are; a client that comes back is a new record.
+  void forget_oldest() {
+    std::vector<std::pair<WallTime, std::string>> gone;
+    for (const auto& [name, record] : core.state_.clients) {
+      if (record.life.state == ClientState::kSuspended || record.life.state == ClientState::kRefused)
+        gone.emplace_back(record.changed, name);
+    }
+    const auto end = gone.begin() + static_cast<std::ptrdiff_t>(std::min(gone.size(), kForgottenAtOnce));
+    std::partial_sort(gone.begin(), end, gone.end());
+    for (auto at = gone.begin(); at != end; ++at) {
+      const ClientState was = core.state_.clients.at(at->second).life.state;
+      decide(ClientTransitioned{at->second, was, ClientState::kClosed, "RecordsFull", "record-limit", 0, {}});
+    }
   }
   void tell_uplink(const sm::UplinkInput& what) {
     const UplinkLife before = core.state_.uplink;

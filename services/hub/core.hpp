@@ -15,9 +15,9 @@
 
 namespace decklog::hub {
 
-inline constexpr std::string_view kBehaviour[] = {"client-1", "uplink-1"};
-inline constexpr std::size_t kMaxClientRecords =
-    20'000;  // beyond: closed clients are forgotten, oldest first
+inline constexpr std::string_view kBehaviour[] = {"client-2", "uplink-1"};
+inline constexpr std::size_t kMaxClientRecords = 20'000;  // beyond: clients that are gone are forgotten
+inline constexpr std::size_t kForgottenAtOnce = 200;      // oldest first; so many, because looking takes time
 
 struct ClientRecord {
   ClientLife life;

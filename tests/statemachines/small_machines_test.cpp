@@ -63,8 +63,8 @@ void expect_all(const Coverage& covered) {
   EXPECT_EQ(covered.answered.size(),
             mp::mp_size<typename Table::States>::value * mp::mp_size<typename Table::Inputs>::value);
   for (const RowName* row : row_names<typename Table::Rows>())
-    EXPECT_TRUE(covered.taken.contains(row)) << row->source << " --" << row->event << "--> " << row->target << " / "
-                                     << row->action << " is never taken";
+    EXPECT_TRUE(covered.taken.contains(row)) << row->source << " --" << row->event << "--> " << row->target
+                                             << " / " << row->action << " is never taken";
 }
 
 // ---- Uplink -------------------------------------------------------------------------------------
@@ -378,9 +378,22 @@ TEST(ClientSession, ANewerConnectionTakesOver) {
   EXPECT_EQ(client.life.state, ClientState::kConnected);
   client.feed(ClientReplaced{});
   EXPECT_EQ(client.life.state, ClientState::kTakenOver);
-  EXPECT_EQ(client.feed(ClientLost{}), Verdict::kIgnored);  // the old one's end
   client.feed(ClientAuthenticated{true});
   EXPECT_EQ(client.life.state, ClientState::kConnected);
+}
+
+TEST(ClientSession, ASuccessorThatDiesBeforeItsAnswerLeavesNoGhost) {
+  for (const bool persistent : {true, false}) {
+    Client client;
+    client.connect(persistent);
+    client.feed(ClientArrived{});
+    client.feed(ClientReplaced{});
+    client.feed(ClientLost{});  // the newer one's: the older one's end was the takeover
+    EXPECT_EQ(client.life.state, persistent ? ClientState::kSuspended : ClientState::kClosed);
+    EXPECT_TRUE(client.last.effects & kReportClient);
+    client.connect(persistent);
+    EXPECT_EQ(client.life.state, ClientState::kConnected);
+  }
 }
 
 TEST(ClientSession, ANewcomerWithAWrongTokenDisturbsNobody) {
