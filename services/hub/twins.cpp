@@ -89,7 +89,7 @@ void Twins::fetched_reported(const Name& name, const uplink::TwinValue& value) {
     if (base && base->is_object())
       iothub::merge_patch(ours, iothub::difference(base->get_object(), parse_object(record.reported)));
     else if (patch && patch->is_object())
-      iothub::merge_patch(ours, patch->get_object());
+      iothub::apply_pending(ours, patch->get_object());
   }
   const bool same = ours == theirs;
   record.reported = json::serialize(ours);

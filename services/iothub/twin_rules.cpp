@@ -11,6 +11,7 @@ namespace {
 constexpr int kMaxDepth = 10;
 constexpr std::size_t kMaxKeyBytes = 1024;
 constexpr std::size_t kMaxStringBytes = 4096;
+constexpr const char* kReplace = "$replace";
 constexpr std::int64_t kMaxInteger = (std::int64_t(1) << 52) - 1;
 constexpr std::int64_t kMinInteger = -(std::int64_t(1) << 52);
 
@@ -92,11 +93,36 @@ void merge_patch(json::object& document, const json::object& patch) {
 
 void merge_pending(json::object& pending, const json::object& patch) {
   for (const auto& member : patch) {
+    const auto* more = member.value().if_object();
     auto* found = pending.if_contains(member.key());
-    if (found && found->is_object() && member.value().is_object())
-      merge_pending(found->get_object(), member.value().get_object());
-    else
+    if (!found || !more) {
       pending[member.key()] = member.value();
+      continue;
+    }
+    auto* before = found->if_object();
+    if (before && !before->contains(kReplace)) {
+      merge_pending(*before, *more);
+    } else {
+      // What was there went: deleted, replaced whole, or by something that is no object.
+      json::object whole = before ? before->at(kReplace).as_object() : json::object();
+      merge_patch(whole, *more);
+      *found = json::object{{kReplace, std::move(whole)}};
+    }
+  }
+}
+
+void apply_pending(json::object& document, const json::object& pending) {
+  for (const auto& member : pending) {
+    const auto* inner = member.value().if_object();
+    if (!inner) {
+      merge_patch(document, {{member.key(), member.value()}});
+    } else if (const auto* whole = inner->if_contains(kReplace)) {
+      document[member.key()] = *whole;
+    } else {
+      auto& target = document[member.key()];
+      if (!target.is_object()) target = json::object();
+      apply_pending(target.get_object(), *inner);
+    }
   }
 }
 

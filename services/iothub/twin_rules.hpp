@@ -20,8 +20,11 @@ Status check_twin_part(const boost::json::object& part);
 
 // Merge patch: null deletes, objects merge, everything else replaces.
 void merge_patch(boost::json::object& document, const boost::json::object& patch);
-// Merging of two patches that will be applied later: nulls stay.
+// Patches that are kept to be applied later, as one: nulls stay, and what replaced a member whole, so that
+// nothing of an older one may remain, says so ({"$replace": value}; clients cannot send such a name).
+// apply_pending() of what was merged does what merge_patch() of each in turn does.
 void merge_pending(boost::json::object& pending, const boost::json::object& patch);
+void apply_pending(boost::json::object& document, const boost::json::object& pending);
 // The patch that turns `from` into `to`; members that begin with '$' are left out.
 boost::json::object difference(const boost::json::object& from, const boost::json::object& to);
 // Names and strings by UTF-8 length, numbers 8, booleans 4; "$..." members not counted.

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
+#include <functional>
 #include <string>
 
 namespace decklog::iothub {
@@ -138,6 +139,19 @@ TEST(TwinRules, PatchesThatWaitKeepTheirDeletions) {
   EXPECT_EQ(pending, object(R"({"a":null,"o":{"x":null,"y":2},"new":3})"));
 }
 
+// A member that was deleted and made anew has nothing of what it was upstream.
+TEST(TwinRules, PatchesThatWaitRememberThatTheyReplaced) {
+  for (const char* first : {R"({"a":null})", R"({"a":5})", R"({"a":[1]})"}) {
+    json::object pending;
+    merge_pending(pending, object(first));
+    merge_pending(pending, object(R"({"a":{"new":1,"none":null}})"));
+    merge_pending(pending, object(R"({"a":{"more":{"x":1}},"b":{"c":null}})"));
+    json::object document = object(R"({"a":{"old":1,"more":{"y":2}},"b":{"c":1,"d":2}})");
+    apply_pending(document, pending);
+    EXPECT_EQ(document, object(R"({"a":{"new":1,"more":{"x":1}},"b":{"d":2}})")) << first;
+  }
+}
+
 TEST(TwinRules, AnswersAreWhatSdksRead) {
   EXPECT_EQ(json::parse(twin_answer(object(R"({"a":1})"), 4, object(R"({"b":2})"), 9)),
             json::parse(R"({"desired":{"a":1,"$version":4},"reported":{"b":2,"$version":9}})"));
@@ -185,6 +199,37 @@ TEST(TwinRules, TheDifferenceLeadsFromOneDocumentToTheOther) {
     merge_patch(from, patch);
     RC_ASSERT(from == to);
   }));
+}
+
+// As a client may send it: some members null, at any depth.
+json::object patch_of(const std::vector<std::uint8_t>& choices) {
+  std::size_t at = 0;
+  json::object patch = document_of(choices, at);
+  const std::function<void(json::object&)> hollow = [&](json::object& object) {
+    for (auto& member : object) {
+      if (at < choices.size() && choices[at++] % 3 == 0) member.value() = nullptr;
+      if (member.value().is_object()) hollow(member.value().get_object());
+    }
+  };
+  at = choices.size() / 2;
+  hollow(patch);
+  return patch;
+}
+
+TEST(TwinRules, PatchesKeptAsOneDoWhatEachInTurnDoes) {
+  EXPECT_TRUE(rc::check(
+      [](const std::vector<std::uint8_t>& start, const std::vector<std::vector<std::uint8_t>>& patches) {
+        std::size_t at = 0;
+        json::object in_turn = document_of(start, at);
+        json::object at_once = in_turn, pending;
+        for (const auto& choices : patches) {
+          const json::object patch = patch_of(choices);
+          merge_patch(in_turn, patch);
+          merge_pending(pending, patch);
+        }
+        apply_pending(at_once, pending);
+        RC_ASSERT(at_once == in_turn);
+      }));
 }
 
 TEST(TwinRules, NoPatchMakesADocumentWithNulls) {
