@@ -121,7 +121,7 @@ Status Hub::open_log() {
   parts_->loop->on_release([this](const Envelope& event) { released(event); });
   parts_->timers = std::make_unique<loop::Timers>(
       context_.get_executor(), surroundings_,
-      [this](const std::string& key) { parts_->loop->submit(TimerFired{key}); });
+      [this](const std::string&) { parts_->link->on_timer(); });
   HubLink::Hooks link;
   link.on_change = [this](bool up) {
     parts_->forwarder->on_link(up);

@@ -26,9 +26,17 @@ class HubLink {
   void on_link(const uplink::LinkEvent& event);
   void consider_report();
   bool up() const { return up_; }
+  // The machine's timer. On a link that answers it is the next ping and nothing the log should grow by: the
+  // machine hears of the first one that is missed.
+  void on_timer();
 
  private:
   void report();
+  void ping();
+  void ping_on();
+  bool healthy() const {
+    return state_.uplink.state == UplinkState::kConnected && state_.uplink.missed_pings == 0;
+  }
 
   loop::ServiceLoop& loop_;
   const HubState& state_;
@@ -38,7 +46,7 @@ class HubLink {
   Hooks hooks_;
   bool up_ = false, sending_ = false, again_ = false, scheduled_ = false;
   std::string last_sent_;
-  boost::asio::steady_timer pause_;
+  boost::asio::steady_timer pause_, next_ping_;
 };
 
 }  // namespace decklog::hub
