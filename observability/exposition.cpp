@@ -4,6 +4,7 @@
 #include <prometheus/text_serializer.h>
 
 #include <algorithm>
+#include <limits>
 #include <sstream>
 
 #include "events/result.hpp"
@@ -19,6 +20,8 @@ prometheus::MetricType to_prometheus(MetricType type) {
       return prometheus::MetricType::Gauge;
     case MetricType::kSummary:
       return prometheus::MetricType::Summary;
+    case MetricType::kHistogram:
+      return prometheus::MetricType::Histogram;
   }
   return prometheus::MetricType::Untyped;
 }
@@ -40,6 +43,12 @@ prometheus::ClientMetric to_prometheus(MetricType type, const Labels& common, co
       metric.summary.sample_sum = sample.value;
       for (const auto& [quantile, value] : sample.quantiles)
         metric.summary.quantile.push_back({quantile, value});
+      break;
+    case MetricType::kHistogram:
+      metric.histogram.sample_count = sample.count;
+      metric.histogram.sample_sum = sample.value;
+      for (const auto& [edge, up_to] : sample.buckets) metric.histogram.bucket.push_back({up_to, edge});
+      metric.histogram.bucket.push_back({sample.count, std::numeric_limits<double>::infinity()});
       break;
   }
   return metric;

@@ -8,9 +8,11 @@
 #include <utility>
 #include <vector>
 
+#include "observability/histogram.hpp"
+
 namespace decklog::observability {
 
-enum class MetricType : unsigned char { kCounter, kGauge, kSummary };
+enum class MetricType : unsigned char { kCounter, kGauge, kSummary, kHistogram };
 
 struct MetricInfo {
   std::string_view name;
@@ -28,10 +30,25 @@ using Labels = std::vector<std::pair<std::string, std::string>>;
 
 struct Sample {
   Labels labels;
-  double value = 0;                                       // summaries: the sum
-  std::uint64_t count = 0;                                // summaries
-  std::vector<std::pair<double, double>> quantiles = {};  // summaries: (quantile, value)
+  double value = 0;                                            // summaries, histograms: the sum
+  std::uint64_t count = 0;                                     // summaries, histograms
+  std::vector<std::pair<double, double>> quantiles = {};       // summaries: (quantile, value)
+  std::vector<std::pair<double, std::uint64_t>> buckets = {};  // histograms: (upper edge, values up to it)
 };
+template <class Buckets>
+Sample summary_of(const Histogram<Buckets>& histogram, Labels labels) {
+  Sample sample{std::move(labels), histogram.sum, histogram.count};
+  for (const double q : {0.1, 0.5, 0.9, 0.99}) sample.quantiles.emplace_back(q, histogram.quantile(q));
+  return sample;
+}
+template <class Buckets>
+Sample histogram_of(const Histogram<Buckets>& histogram, Labels labels) {
+  Sample sample{std::move(labels), histogram.sum, histogram.count};
+  std::uint64_t up_to = 0;
+  for (std::size_t i = 0; i < histogram.within.size(); ++i)
+    sample.buckets.emplace_back(Buckets::kUpTo[i], up_to += histogram.within[i]);
+  return sample;
+}
 
 class Exposition {
  public:

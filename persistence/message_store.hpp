@@ -44,6 +44,9 @@ struct StoreHooks {
   std::function<void(QueueId)> readable;            // fetch() again: see FetchState
   std::function<void(const Loss&)> lost;
   std::function<void(const StoreTrouble&)> trouble;
+  // Who sent a message to an endpoint, from its head; for Loss::origins. Called inside other calls: must not
+  // call back.
+  std::function<std::string(std::string_view head)> origin;
 };
 
 // What open() found.

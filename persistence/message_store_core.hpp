@@ -151,9 +151,10 @@ class MessageStore::Core final {
   Status check_refs(const NewMessage& message, std::span<const QueueRef> refs, std::vector<bool>& taken);
   Chunk& chunk_for(std::span<const QueueRef> refs, const std::vector<bool>& taken, Instant now);
   bool is_full(const Queue& queue, std::uint64_t size) const;
+  // `head`: of the one message it is about, when that is at hand.
   void report_loss(const Queue* queue, std::uint32_t route, std::string_view reason, std::uint64_t count,
-                   std::uint64_t first, std::uint64_t last);
-  void drop_on_entry(Queue& queue, const QueueRef& ref, std::uint64_t id);
+                   std::uint64_t first, std::uint64_t last, std::string_view head = {});
+  void drop_on_entry(Queue& queue, const QueueRef& ref, std::uint64_t id, std::string_view head);
 
   // fetch
   struct Served {

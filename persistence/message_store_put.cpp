@@ -83,7 +83,8 @@ Chunk& MessageStore::Core::chunk_for(std::span<const QueueRef> refs, const std::
   return *open_->chunks.back();
 }
 
-void MessageStore::Core::drop_on_entry(Queue& queue, const QueueRef& ref, std::uint64_t id) {
+void MessageStore::Core::drop_on_entry(Queue& queue, const QueueRef& ref, std::uint64_t id,
+                                       std::string_view head) {
   ++queue.state.ledger.counters.accepted;
   count_drop(queue.state.ledger, "quota", 1);
   Route& by = route(ref.route.value);
@@ -91,7 +92,7 @@ void MessageStore::Core::drop_on_entry(Queue& queue, const QueueRef& ref, std::u
   count_drop(by.ledger, "quota", 1);
   touch(queue);
   touch(ref.route.value, by);
-  report_loss(&queue, ref.route.value, "quota", 1, id, id);
+  report_loss(&queue, ref.route.value, "quota", 1, id, id, head);
 }
 
 Result<MessageId> MessageStore::Core::put(const NewMessage& message, std::span<const QueueRef> refs,
@@ -113,14 +114,14 @@ Result<MessageId> MessageStore::Core::put(const NewMessage& message, std::span<c
     ++by.ledger.counters.accepted;
     count_drop(by.ledger, "no-route", 1);
     touch(unrouted.value, by);
-    report_loss(nullptr, unrouted.value, "no-route", 1, id.value, id.value);
+    report_loss(nullptr, unrouted.value, "no-route", 1, id.value, id.value, message.head);
   }
   bool any = false;
   for (std::size_t i = 0; i < refs.size(); ++i) {
     if (taken[i]) {
       any = true;
     } else {
-      drop_on_entry(*find(refs[i].queue), refs[i], id.value);
+      drop_on_entry(*find(refs[i].queue), refs[i], id.value, message.head);
     }
   }
   if (any) {
@@ -179,12 +180,15 @@ GroupId MessageStore::Core::erase_prefix(std::string_view prefix) {
 }
 
 void MessageStore::Core::report_loss(const Queue* queue, std::uint32_t route_id, std::string_view reason,
-                                     std::uint64_t count, std::uint64_t first, std::uint64_t last) {
+                                     std::uint64_t count, std::uint64_t first, std::uint64_t last,
+                                     std::string_view head) {
   const std::string queue_name = queue == nullptr ? std::string() : queue->name.name;
   const std::string& route_name = route(route_id).name;
   Loss& loss = losses_[{queue_name, route_name, std::string(reason)}];
-  if (loss.count == 0) loss = {queue_name, route_name, std::string(reason), 0, {first}, {last}};
+  if (loss.count == 0) loss = {queue_name, route_name, std::string(reason), 0, {first}, {last}, {}};
   loss.count += count;
+  const bool message_of_hub = queue == nullptr || queue->name.kind == QueueKind::kEndpoint;
+  if (hooks_.origin && message_of_hub && !head.empty()) loss.origins[hooks_.origin(head)] += count;
   loss.first = std::min(loss.first, MessageId{first});
   loss.last = std::max(loss.last, MessageId{last});
   schedule();

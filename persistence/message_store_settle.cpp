@@ -50,7 +50,10 @@ bool MessageStore::Core::settle_one(Queue& queue, Window::iterator at, std::size
   }
   live_bytes_ -= slot.size();
   if (outcome == Outcome::kDeadLetter) keep_dead_letter(queue, held, i, reason);
-  if (outcome != Outcome::kDelivered) report_loss(&queue, route_id, reason, 1, slot.id, slot.id);
+  if (outcome != Outcome::kDelivered) {
+    const std::string_view head{held.chunk->bytes.data() + slot.offset, slot.head_size};
+    report_loss(&queue, route_id, reason, 1, slot.id, slot.id, head);
+  }
   held.settle(i);
   --held.remaining;
   --queue.window_waiting;

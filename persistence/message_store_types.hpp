@@ -4,6 +4,7 @@
 #include <compare>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -132,6 +133,7 @@ struct Loss {
   std::uint64_t count = 0;
   MessageId first;
   MessageId last;
+  std::map<std::string, std::uint64_t> origins;  // by StoreHooks::origin, where the message is still known
 };
 
 // The store refuses (code set) or works again (code kOk).

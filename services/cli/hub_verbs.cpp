@@ -119,15 +119,17 @@ void add_hub_verbs(CLI::App& app, Session& session) {
       return show(session, "/v1/clients", "clients", {"client", "state", "since", "peer", "cause"});
     };
   });
-  app.add_subcommand("queues",
-                     "Messages that wait, by endpoint; accepted = delivered + expired + dropped + queued")
-      ->callback([&session] {
-        session.action = [&session] {
-          return show(session, "/v1/queues", "queues",
-                      {"queue", "priority", "queued", "bytes", "oldest", "accepted", "delivered", "expired",
-                       "dropped", "conserved"});
-        };
-      });
+  auto* queues = app.add_subcommand(
+      "queues", "Messages that wait, by endpoint; accepted = delivered + expired + dropped + queued");
+  auto all = std::make_shared<bool>(false);
+  queues->add_flag("--all", *all, "queues of client sessions too in which nothing waits");
+  queues->callback([&session, all] {
+    session.action = [&session, all] {
+      return show(session, *all ? "/v1/queues?all" : "/v1/queues", "queues",
+                  {"queue", "kind", "priority", "queued", "bytes", "oldest", "accepted", "delivered",
+                   "expired", "dropped", "conserved"});
+    };
+  });
   auto* route = app.add_subcommand("route", "Routes: evaluate or explain them");
   route->require_subcommand(1);
   auto file = std::make_shared<std::string>("-");

@@ -13,7 +13,7 @@ using persistence::QueueId;
 namespace {
 
 constexpr const char* kUpstream = "$upstream";
-constexpr std::string_view kEpochKey = "hub/epoch";
+constexpr std::string_view kEpochKey = "hub/epoch", kStorageFailure = "storage_failure";
 constexpr auto kRetryAfter = std::chrono::seconds(1);
 
 std::uint8_t store_priority(std::uint32_t priority) {
@@ -93,14 +93,20 @@ void Forwarder::accept(Ingest message, std::function<void(bool)> done) {
   const auto answer = [this](std::function<void(bool)> callback, bool ok) {
     asio::post(executor_, [callback = std::move(callback), ok] { callback(ok); });
   };
-  ++stats_.received[{message.output, message.sender.client_id()}];
+  const std::string from = message.sender.client_id();
   const RoutedView routed(message);
   routes_.evaluate(routed.view(), deliveries_);
+  // News of a twin that no route asks for is no message that anybody sent, and no loss.
+  if (message.twin_change && deliveries_.empty()) return answer(std::move(done), true);
+  if (!message.twin_change) {
+    ++stats_.received.at({message.output, from});
+    stats_.sizes.at({from}).add(static_cast<double>(message.body.size()));
+  }
   std::vector<persistence::QueueRef> refs;
   for (const auto& delivery : deliveries_) {
     auto to = lane(endpoint(routes_.endpoints()[delivery.endpoint].id), store_priority(delivery.priority));
     if (!to) {
-      ++stats_.unacknowledged["storage_failure"];
+      ++stats_.unacknowledged.at({kStorageFailure, from, message.output});
       return answer(std::move(done), false);
     }
     const Duration ttl =
@@ -108,22 +114,31 @@ void Forwarder::accept(Ingest message, std::function<void(bool)> done) {
     refs.push_back({(*to)->queue, route_ids_[delivery.route], 0, ttl});
   }
   const std::string head = encode_head(message);
-  const auto id = store_.put({head, message.body, persistence::lane_of(message.sender.client_id())}, refs,
-                             surroundings_.now(), unrouted_);
+  const Instant now = surroundings_.now();
+  const auto id = store_.put({head, message.body, persistence::lane_of(from)}, refs, now, unrouted_);
   if (!id) {
-    ++stats_.unacknowledged[to_string(id.error().code)];
+    ++stats_.unacknowledged.at({to_string(id.error().code), from, message.output});
     return answer(std::move(done), false);
   }
   if (refs.empty()) return answer(std::move(done), true);
-  waiting_.emplace_back(*id, std::move(done));
+  waiting_.push_back({*id, std::move(done), from, std::move(message.output), now.mono});
 }
 
 void Forwarder::on_committed(const persistence::Committed& committed) {
-  while (!waiting_.empty() && waiting_.front().first <= committed.last) {
-    auto done = std::move(waiting_.front().second);
+  const MonoTime now = surroundings_.now().mono;
+  if (committed.status) {
+    const std::chrono::nanoseconds took(store_.status().last_commit_ns);
+    stats_.commit_seconds.add(std::chrono::duration<double>(took).count());
+  }
+  while (!waiting_.empty() && waiting_.front().id <= committed.last) {
+    const Unanswered one = std::move(waiting_.front());
     waiting_.pop_front();
-    if (!committed.status) ++stats_.unacknowledged["storage_failure"];
-    done(committed.status.has_value());
+    if (committed.status) {
+      stats_.accept_seconds.add(std::chrono::duration<double>(now - one.since).count());
+    } else {
+      ++stats_.unacknowledged.at({kStorageFailure, one.from, one.output});
+    }
+    one.done(committed.status.has_value());
   }
   if (!committed.status) return;
   for (auto& [id, endpoint] : endpoints_) pump(*endpoint);
@@ -153,8 +168,16 @@ bool Forwarder::take(Endpoint& endpoint, std::size_t most, std::vector<Sent>& se
     const std::size_t before = messages.size();
     const auto state = store_.fetch(lane.queue, lane.cursor, limits, now, messages);
     lane.drained = state != persistence::FetchState::kServed;
-    for (std::size_t i = before; i < messages.size(); ++i)
-      sent.push_back({&endpoint, lane.queue, messages[i].id});
+    for (std::size_t i = before; i < messages.size(); ++i) {
+      Sent one;
+      one.endpoint = &endpoint;
+      one.queue = lane.queue;
+      one.id = messages[i].id;
+      one.priority = priority;
+      one.stored = messages[i].accepted;
+      one.at = now.mono;
+      sent.push_back(std::move(one));
+    }
   }
   return !messages.empty();
 }
@@ -173,16 +196,18 @@ void Forwarder::pump_module(Endpoint& endpoint) {
     for (std::size_t i = 0; i < messages.size(); ++i) {
       const auto message = decode_head(messages[i].head, messages[i].body);
       if (!message) {
-        store_.dead_letter(sent[i].queue, sent[i].id, "unreadable");
+        store_.dead_letter(sent[i].queue, sent[i].id, kUnreadable);
         continue;
       }
+      sent[i].from = message->sender.client_id();
+      sent[i].output = message->output;
       const std::uint64_t token = next_token_++;
       if (!clients_->deliver_input(module, endpoint.input, *message, token)) {
         // Not subscribed (any more), or no room: what was fetched is fetched again when it is, or there is.
         starved_ = true;
         return rewind(endpoint);
       }
-      sent_[token] = sent[i];
+      sent_[token] = std::move(sent[i]);
       ++endpoint.in_flight;
     }
   }
@@ -191,12 +216,12 @@ void Forwarder::pump_module(Endpoint& endpoint) {
 void Forwarder::on_delivered(std::uint64_t token, bool acknowledged) {
   const auto found = sent_.find(token);
   if (found == sent_.end()) return;
-  const Sent sent = found->second;
+  const Sent sent = std::move(found->second);
   sent_.erase(found);
   Endpoint& endpoint = *sent.endpoint;
   --endpoint.in_flight;
   if (!acknowledged) return delivery_failed(endpoint, sent.id);
-  ++stats_.sent[endpoint.id];
+  count_sent(sent, surroundings_.now());
   store_.ack(sent.queue, sent.id);
   if (endpoint.failed && endpoint.in_flight == 0) {
     offer_again(endpoint);
@@ -282,10 +307,12 @@ void Forwarder::pump_upstream(Endpoint& endpoint) {
   for (std::size_t i = 0; i < messages.size(); ++i) {
     auto message = decode_head(messages[i].head, messages[i].body);
     if (!message) {
-      store_.dead_letter(sent[i].queue, sent[i].id, "unreadable");
+      store_.dead_letter(sent[i].queue, sent[i].id, kUnreadable);
       continue;
     }
-    kept.push_back(sent[i]);
+    sent[i].from = message->sender.client_id();
+    sent[i].output = message->output;
+    kept.push_back(std::move(sent[i]));
     batch.push_back({epoch_, messages[i].id.value, std::move(message->sender.device),
                      std::move(message->sender.module), std::move(message->output),
                      std::move(message->properties), std::move(message->body), messages[i].accepted});
@@ -301,7 +328,7 @@ void Forwarder::published(std::vector<Sent> batch, const Result<std::size_t>& co
   if (!count && count.error().code == Errc::kTooLarge && !batch.empty()) {
     // The fleet will never take this one: it must not block those behind it.
     publishing_ = false;
-    store_.dead_letter(batch.front().queue, batch.front().id, "refused-upstream");
+    store_.dead_letter(batch.front().queue, batch.front().id, kRefusedUpstream);
     rewind(*batch.front().endpoint);
     return pump(*batch.front().endpoint);
   }
@@ -338,10 +365,12 @@ void Forwarder::confirm(std::vector<Sent> batch) {
   std::map<QueueId, std::vector<MessageId>> ids;
   for (const auto& sent : batch) ids[sent.queue].push_back(sent.id);
   for (const auto& [queue, list] : ids) store_.ack(queue, list);
-  stats_.sent[kUpstream] += batch.size();
+  const Instant now = surroundings_.now();
+  for (const auto& sent : batch) count_sent(sent, now);
 }
 
 void Forwarder::retry_later() {
+  ++stats_.publish_retries;
   retry_.expires_after(kRetryAfter);
   retry_.async_wait([this](boost::system::error_code cancelled) {
     if (!cancelled) pump(endpoint(kUpstream));

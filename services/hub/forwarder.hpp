@@ -13,6 +13,7 @@
 #include <unordered_map>
 
 #include "persistence/message_store.hpp"
+#include "services/hub/forwarder_stats.hpp"
 #include "services/hub/parts.hpp"
 #include "services/loop/clock.hpp"
 #include "services/routing/route.hpp"
@@ -24,12 +25,6 @@ inline constexpr std::size_t kModuleWindow = 64;    // sent to one input and not
 inline constexpr Duration kOfferAgainFirst = std::chrono::milliseconds(100);  // to a module that gave it back
 inline constexpr Duration kOfferAgainCap = std::chrono::seconds(30);
 inline constexpr std::size_t kMaxMessageBodyBytes = 256 * 1024;
-
-struct ForwarderStats {
-  std::map<std::pair<std::string, std::string>, std::uint64_t> received;  // (output, sender)
-  std::map<std::string, std::uint64_t> sent;                              // by endpoint
-  std::map<std::string, std::uint64_t> unacknowledged;                    // by reason
-};
 
 class Forwarder final : public MessageSink {
  public:
@@ -50,7 +45,16 @@ class Forwarder final : public MessageSink {
   // From the message store's hooks.
   void on_committed(const persistence::Committed& committed);
   bool on_readable(persistence::QueueId queue);  // false = not one of ours
+  void on_lost(const persistence::Loss& loss);
+  static std::string origin_of(std::string_view head);  // what Loss::origins is to hold
+
+  void tick();  // every second or so
   const ForwarderStats& stats() const { return stats_; }
+  struct DrainRate {
+    std::string endpoint;
+    double per_second = 0;
+  };
+  std::vector<DrainRate> drain_rates() const;
 
  private:
   struct Lane {  // one priority of an endpoint
@@ -64,6 +68,8 @@ class Forwarder final : public MessageSink {
     std::string module, input;
     std::map<std::uint8_t, Lane> lanes;
     std::size_t in_flight = 0;
+    std::uint64_t taken = 0, taken_before = 0;  // by the receiver; as of the last tick
+    double rate = 0;                            // a second, smoothed over some
     // Modules. A delivery failed: nothing new goes out until all that is in flight has ended, then everything
     // from the oldest failed one on goes again, after a pause that grows while that one fails.
     bool failed = false;
@@ -75,6 +81,16 @@ class Forwarder final : public MessageSink {
     Endpoint* endpoint;
     persistence::QueueId queue;
     persistence::MessageId id;
+    std::uint8_t priority = 0;
+    std::string from, output;
+    WallTime stored;
+    MonoTime at;  // when it went out
+  };
+  struct Unanswered {  // accepted, not durable yet
+    persistence::MessageId id;
+    std::function<void(bool)> done;
+    std::string from, output;
+    MonoTime since;
   };
 
   Endpoint& endpoint(const std::string& id);
@@ -87,6 +103,7 @@ class Forwarder final : public MessageSink {
   void pump_upstream(Endpoint& endpoint);
   void published(std::vector<Sent> batch, const Result<std::size_t>& count);
   void confirm(std::vector<Sent> batch);
+  void count_sent(const Sent& sent, const Instant& now);
   void rewind(Endpoint& endpoint);
   void delivery_failed(Endpoint& endpoint, persistence::MessageId id);
   void offer_again(Endpoint& endpoint);
@@ -106,7 +123,7 @@ class Forwarder final : public MessageSink {
   persistence::RouteId unrouted_;
   std::map<std::string, std::unique_ptr<Endpoint>> endpoints_;
   std::map<persistence::QueueId, Endpoint*> by_queue_;
-  std::deque<std::pair<persistence::MessageId, std::function<void(bool)>>> waiting_;
+  std::deque<Unanswered> waiting_;
   std::unordered_map<std::uint64_t, Sent> sent_;  // by token
   std::uint64_t next_token_ = 1;
   std::uint64_t epoch_ = 0;
@@ -115,6 +132,7 @@ class Forwarder final : public MessageSink {
   std::string stream_;    // identity of the stream upstream; empty = not known
   boost::asio::steady_timer retry_;
   std::vector<routing::Delivery> deliveries_;
+  MonoTime ticked_;
   ForwarderStats stats_;
 };
 

@@ -10,7 +10,8 @@
 #include <memory>
 #include <string>
 
-#include "observability/tally.hpp"
+#include "observability/histogram.hpp"
+#include "observability/series.hpp"
 #include "persistence/identity_store.hpp"
 #include "persistence/twin_store.hpp"
 #include "services/broker/broker.hpp"
@@ -38,14 +39,12 @@ struct HeadStats {
   struct Client {
     std::uint64_t connects = 0, connects_refused = 0, disconnects = 0;
   };
-  std::map<std::string, Client> clients;
-  std::map<std::string, std::uint64_t> connect_failed;                    // by cause
-  std::map<std::pair<std::string, std::string>, std::uint64_t> get_twin;  // (source, id)
-  std::map<std::pair<std::string, std::string>, std::uint64_t> reported;  // (target, id)
-  std::map<std::pair<std::string, std::string>, std::uint64_t> methods;   // (from, to)
-  std::map<std::pair<std::string, std::string>, observability::Spread> method_durations;
-  std::map<std::string, observability::Spread> get_twin_durations;             // by source
-  std::map<std::string, std::uint64_t> refused_publishes, refused_subscribes;  // by why
+  observability::Series<1, Client> clients;
+  observability::Series<2, std::uint64_t, 1> connect_failed;                         // (cause, id or "")
+  observability::Series<2, observability::Seconds, 1> get_twin, reported;            // (source or target, id)
+  observability::Series<2, observability::Seconds> methods;                          // (from, to)
+  observability::Series<1, std::uint64_t, 1> refused_publishes, refused_subscribes;  // by why
+  observability::Series<2, std::uint64_t, 1> retries;                                // (operation, id)
   std::uint64_t malformed = 0;  // telemetry that could not be read
   std::size_t connected = 0;
 };

@@ -65,7 +65,7 @@ ConnectedClient* Head::Impl::find(const broker::Client& client) {
 PublishVerdict Head::Impl::authorize_publish(const broker::Client& client, std::string_view topic) {
   const std::string name = client_name(client.identity, client.client_id);
   const auto refuse = [&](const char* why, PublishVerdict verdict) {
-    ++stats_.refused_publishes[why];
+    ++stats_.refused_publishes.at({why});
     remarks_.say("topic", name,
                  std::string("PUBLISH refused, ") + why + ": " + std::string(topic.substr(0, 256)));
     return verdict;
@@ -89,7 +89,7 @@ PublishVerdict Head::Impl::authorize_publish(const broker::Client& client, std::
 std::uint8_t Head::Impl::authorize_subscribe(const broker::Client& client, std::string_view filter,
                                              mqtt::Qos requested) {
   const auto refuse = [&](const char* why) {
-    ++stats_.refused_subscribes[why];
+    ++stats_.refused_subscribes.at({why});
     remarks_.say("topic", client_name(client.identity, client.client_id),
                  std::string("SUBSCRIBE refused, ") + why + ": " + std::string(filter.substr(0, 256)));
     return mqtt::kSubscribeRefused;
@@ -183,7 +183,7 @@ void Head::Impl::came(const broker::ClientEvent& event) {
   ++stats_.connected;
   log_.connected(client_name(client.identity, client.client_id), event.session_kept, std::string(event.peer));
   auto* entry = find(client);
-  if (!entry) return;
+  if (!entry) return void(local_.insert(client.id));
   entry->connected = true;
   entry->peer = event.peer;
   if (const auto arriving = arriving_.extract(client.client_id)) entry->proof = arriving.mapped().second;
@@ -207,9 +207,11 @@ void Head::Impl::subscribed(const Identity& who) {
 
 void Head::Impl::went(const broker::ClientEvent& event) {
   const auto& client = event.client;
-  if (stats_.connected > 0) --stats_.connected;
   log_.gone(client_name(client.identity, client.client_id), event.detail, std::string(event.peer));
-  if (auto* entry = find(client)) entry->connected = false;
+  auto* entry = find(client);
+  // One that goes before its CONNACK never counted.
+  const bool counted = entry ? std::exchange(entry->connected, false) : local_.erase(client.id) > 0;
+  if (counted) --stats_.connected;
 }
 
 }  // namespace decklog::hub

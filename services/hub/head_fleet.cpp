@@ -70,9 +70,8 @@ void Head::Impl::call(MethodRequest request, Methods::Done done) {
                 [this, key, begun, done = std::move(done), alive = weak_from_this()](MethodOutcome outcome) {
                   // What was called may be any name; only clients there are get a counter.
                   if (!alive.expired() && (outcome.failure == 0 || outcome.failure == 504)) {
-                    ++stats_.methods[key];
                     const auto took = std::chrono::duration<double>(parts_.surroundings.now().mono - begun);
-                    stats_.method_durations[key].add(took.count());
+                    stats_.methods.at({key.first, key.second}).add(took.count());
                   }
                   done(std::move(outcome));
                 });

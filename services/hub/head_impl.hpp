@@ -4,6 +4,7 @@
 
 #include <boost/asio/post.hpp>
 #include <optional>
+#include <set>
 
 #include "services/hub/cloud_mail.hpp"
 #include "services/hub/head.hpp"
@@ -74,6 +75,7 @@ class Head::Impl : public std::enable_shared_from_this<Head::Impl> {
   std::optional<Identities> identities_;
   workload::IdentityMap own_modules_;                                // as they were when last looked at
   std::map<std::string, std::pair<Identity, ShownProof>> arriving_;  // accepted, CONNACK not sent yet
+  std::set<std::uint64_t> local_;                                    // local clients connected
 };
 
 }  // namespace decklog::hub

@@ -28,6 +28,15 @@ std::string read_file(const std::string& path) {
   return text.str();
 }
 
+// The agent renews in good time. One that is missing, from before the clock was right, or all but over has no
+// agent that would.
+bool overdue(const std::string& certificate_pem, WallTime now) {
+  const auto validity = workload::certificate_validity(certificate_pem);
+  if (!validity) return true;
+  const std::int64_t life = validity->not_after.ns - validity->not_before.ns;
+  return now < validity->not_before || now.ns > validity->not_after.ns - life / 10;
+}
+
 persistence::Sealer sealer_for(const workload::DeviceKeys& keys, const char* purpose) {
   auto sealer = std::make_shared<workload::Sealer>(keys.sealer(purpose));
   persistence::Sealer made;
@@ -39,7 +48,7 @@ persistence::Sealer sealer_for(const workload::DeviceKeys& keys, const char* pur
 }  // namespace
 
 Hub::Hub(asio::io_context& context, const config::Config& config)
-    : context_(context), config_(config), parts_(std::make_unique<Parts>()), tick_(context) {}
+    : context_(context), config_(config), parts_(std::make_unique<Parts>(*this)), tick_(context) {}
 
 Hub::~Hub() {
   *parts_->alive = false;
@@ -119,11 +128,11 @@ Status Hub::open_log() {
   parts_->loop =
       std::make_unique<loop::ServiceLoop>(context_.get_executor(), log, core_, surroundings_, options);
   parts_->loop->on_release([this](const Envelope& event) { released(event); });
-  parts_->timers = std::make_unique<loop::Timers>(
-      context_.get_executor(), surroundings_,
-      [this](const std::string&) { parts_->link->on_timer(); });
+  parts_->timers = std::make_unique<loop::Timers>(context_.get_executor(), surroundings_,
+                                                   [this](const std::string&) { parts_->link->on_timer(); });
   HubLink::Hooks link;
   link.on_change = [this](bool up) {
+    parts_->link_tally.change(up, surroundings_.now().mono);
     parts_->forwarder->on_link(up);
     parts_->head->on_link(up);
   };
@@ -145,8 +154,10 @@ Status Hub::open_stores() {
     if (parts_->forwarder && parts_->forwarder->on_readable(queue)) return;
     if (parts_->session_store) parts_->session_store->on_readable(queue);
   };
+  hooks.origin = &Forwarder::origin_of;
   hooks.lost = [this](const persistence::Loss& loss) {
-    note(MessagesDropped{loss.route, loss.queue, loss.reason, loss.count, loss.first.value, loss.last.value});
+    if (parts_->forwarder) parts_->forwarder->on_lost(loss);
+    parts_->losses.add(loss, surroundings_.now().mono);
   };
   hooks.trouble = [this](const persistence::StoreTrouble& trouble) {
     parts_->loop->submit(StoreObserved{"messages", static_cast<std::uint16_t>(trouble.code),
@@ -226,7 +237,7 @@ Status Hub::load_certificate(bool first) {
       read_file(own ? config_.hub.server_certificate_file : config_.data_dir + "/workload/hub-server.pem");
   material.private_key_pem = own ? read_file(config_.hub.server_key_file) : material.certificate_chain_pem;
   material.client_ca_pem = read_file(config_.data_dir + "/workload/edge-ca.pem");
-  if (material.certificate_chain_pem.empty() && first && !own) {
+  if (!own && overdue(material.certificate_chain_pem, surroundings_.now().wall)) {
     if (auto status = make_certificate(); !status) return status;
     material.certificate_chain_pem = material.private_key_pem =
         read_file(config_.data_dir + "/workload/hub-server.pem");
@@ -251,8 +262,8 @@ Status Hub::load_certificate(bool first) {
   return {};
 }
 
-// A hub that runs before (or without) an agent makes edge CA and certificate itself; an agent finds and keeps
-// them.
+// A hub that runs before (or without) an agent makes edge CA and certificate itself, and again in time; an
+// agent finds and keeps them.
 Status Hub::make_certificate() {
   const std::string directory = config_.data_dir + "/workload";
   std::optional<workload::UserCa> user;
@@ -318,19 +329,39 @@ void Hub::tick() {
   tick_.async_wait([this](boost::system::error_code cancelled) {
     if (cancelled) return;
     parts_->head->tick();
-    if (++ticks_ % 5 == 0) parts_->messages->tick(surroundings_.now());
-    if (ticks_ % kCertificateLookTicks == 0 && parts_->tls) {
-      if (const auto status = load_certificate(false); !status)
-        note(Remarked{"certificate", "hub", describe(status.error())});
-    }
+    parts_->forwarder->tick();
+    parts_->losses.tick(surroundings_.now().mono);
+    const Instant now = surroundings_.now();
+    if (++ticks_ % 5 == 0) parts_->messages->tick(now);
+    // A clock that was set makes a certificate valid, or none any more.
+    const Duration offset(now.wall.ns - now.mono.ns);
+    const bool stepped = std::chrono::abs(offset - std::exchange(clock_offset_, offset)) > kTick;
+    if (stepped || ticks_ % kCertificateLookTicks == 0) look_at_certificate();
     tick();
   });
+}
+
+void Hub::look_at_certificate() {
+  if (!parts_->tls) return;
+  const auto status = load_certificate(false);
+  const std::string problem = status ? "" : describe(status.error());
+  // Once, not at every look.
+  if (std::exchange(parts_->certificate_problem, problem) != problem && !problem.empty())
+    note(Remarked{"certificate", "hub", problem});
+}
+
+std::string Hub::not_ready() const {
+  if (stopping_) return "stopping";
+  if (parts_->messages->status().refusing) return "the message store takes no messages: disk full or failing";
+  if (journal_.journal->stats().degraded) return "the log is not written: disk full or failing";
+  return "";
 }
 
 void Hub::stop(const std::string& reason, std::function<void()> done) {
   tick_.cancel();
   parts_->broker->close([this, reason, done = std::move(done)] {
     parts_->messages->flush();
+    parts_->losses.flush();
     parts_->loop->submit(ServiceStopped{reason}, {}, {}, [this, done](Result<Sequence>) {
       stopping_ = true;
       (void)journal_.journal->flush();

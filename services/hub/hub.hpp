@@ -29,9 +29,10 @@ class Hub final : public HubLog {
   // For the management API, metrics and tests.
   const HubState& state() const { return core_.state(); }
   std::string clients_json() const;
-  std::string queues_json() const;
-  std::string metrics_text() const;
+  std::string queues_json(bool all);  // all: empty queues of client sessions too
+  std::string metrics_text();
   std::uint16_t port(std::string_view listener) const;
+  std::string not_ready() const;  // why messages cannot be taken now; "" = they can
 
   void observe(const std::string& client, std::string observation, std::string cause, std::string peer,
                std::string detail) override;
@@ -45,6 +46,7 @@ class Hub final : public HubLog {
   Status open_listeners();
   Status load_certificate(bool first);
   Status make_certificate();
+  void look_at_certificate();
   void released(const Envelope& event);
   void tick();
   void received_desired(const uplink::TwinValue& value);
@@ -60,6 +62,7 @@ class Hub final : public HubLog {
   boost::asio::steady_timer tick_;
   bool stopping_ = false;
   std::uint64_t ticks_ = 0;
+  Duration clock_offset_{};  // wall minus monotonic, at the last tick
 };
 
 }  // namespace decklog::hub

@@ -1,6 +1,7 @@
 // Everything the hub owns, in the order it is built; taken down in reverse. Private to services/hub.
 #pragma once
 
+#include "observability/histogram.hpp"
 #include "persistence/identity_store.hpp"
 #include "persistence/message_store.hpp"
 #include "persistence/session_store.hpp"
@@ -12,12 +13,25 @@
 #include "services/hub/head.hpp"
 #include "services/hub/hub.hpp"
 #include "services/hub/link.hpp"
+#include "services/hub/loss_log.hpp"
 #include "services/workload/device_keys.hpp"
 #include "services/workload/identities.hpp"
 
 namespace decklog::hub {
 
+// How often and how long the fleet was out of reach, since start.
+struct LinkTally {
+  bool up = false;
+  MonoTime lost_at;  // {0}: up, or never up yet
+  std::uint64_t losses = 0;
+  observability::Seconds offline;
+
+  void change(bool now_up, MonoTime now);
+};
+
 struct Hub::Parts {
+  explicit Parts(HubLog& log) : losses(log) {}
+
   std::unique_ptr<workload::DeviceKeys> keys;
   std::unique_ptr<uplink::Uplink> uplink;
   std::unique_ptr<loop::ServiceLoop> loop;
@@ -33,11 +47,14 @@ struct Hub::Parts {
   std::unique_ptr<Forwarder> forwarder;
   std::unique_ptr<Head> head;
   std::shared_ptr<broker::TlsContext> tls;
-  std::string certificate;  // PEM text in use
+  std::string certificate;          // PEM text in use
+  std::string certificate_problem;  // said last
   std::unique_ptr<broker::Broker> broker;
   std::int32_t desired_code = 200;
   std::string desired_description;
   std::uint64_t desired_version = 0;
+  LinkTally link_tally;
+  LossLog losses;
 };
 
 }  // namespace decklog::hub

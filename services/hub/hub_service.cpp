@@ -25,12 +25,17 @@ void raise_descriptor_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-void answer(const Hub& hub, const http::Request& request, const http::Responder& responder) {
+void answer(Hub& hub, const http::Request& request, const http::Responder& responder) {
   const std::string& path = request.target;
   if (request.method != "GET") return responder.send(http::json_error(405, "only GET"));
   if (path == "/v1/clients") return responder.send({200, "application/json", hub.clients_json()});
-  if (path == "/v1/queues") return responder.send({200, "application/json", hub.queues_json()});
+  if (path == "/v1/queues" || path == "/v1/queues?all")
+    return responder.send({200, "application/json", hub.queues_json(path.ends_with("?all"))});
   if (path == "/metrics") return responder.send({200, "text/plain; version=0.0.4", hub.metrics_text()});
+  if (path == "/readyz") {
+    if (const std::string why = hub.not_ready(); !why.empty())
+      return responder.send(http::json_error(503, why));
+  }
   if (path == "/healthz" || path == "/readyz")
     return responder.send({200, "application/json", "{\"status\":\"ok\"}"});
   responder.send(http::json_error(404, "no such resource"));

@@ -12,10 +12,18 @@ std::string client_name(std::string_view identity, std::string_view client_id) {
   return name;
 }
 
+namespace {
+
 // Local clients choose their ids: counted by user.
+std::string_view counted(std::string_view name) {
+  const auto first = name.substr(0, name.find('/'));
+  return is_local(first) ? first : name;
+}
+
+}  // namespace
+
 HeadStats::Client& SessionLog::counters(const std::string& name) {
-  const std::string first = name.substr(0, name.find('/'));
-  return stats_.clients[is_local(first) ? first : name];
+  return stats_.clients.at({counted(name)});
 }
 
 bool SessionLog::may_try(const std::string& name, const std::string& peer, const std::string& present_peer) {
@@ -39,7 +47,7 @@ bool SessionLog::arrived(const std::string& name, const std::string& peer, const
 }
 
 void SessionLog::put_off(const std::string& name, const std::string& peer, const std::string& present_peer) {
-  ++stats_.connect_failed["reconnect-storm"];
+  ++stats_.connect_failed.at({"reconnect-storm", counted(name)});
   ++counters(name).connects_refused;
   std::string text = "connects too often, from " + peer;
   if (!present_peer.empty() && present_peer != peer) text += " and " + present_peer;
@@ -48,7 +56,7 @@ void SessionLog::put_off(const std::string& name, const std::string& peer, const
 
 void SessionLog::refused(const std::string& name, bool known, const std::string& cause,
                          const std::string& peer) {
-  ++stats_.connect_failed[cause];
+  ++stats_.connect_failed.at({cause, known ? counted(name) : ""});
   if (!known) {
     const std::string who = "\"" + name.substr(0, 128) + "\" from " + peer;
     return remarks_.say("auth", "unknown client", "refused, " + cause + ": " + who);

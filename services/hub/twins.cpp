@@ -25,6 +25,10 @@ json::object parse_object(const std::string& text) {
   return !failed && value.is_object() ? std::move(value.get_object()) : json::object();
 }
 
+double seconds(Duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
 std::string id_of(const TwinName& name) {
   return Identity{name.device, name.module}.client_id();
 }
@@ -123,9 +127,8 @@ void Twins::answer(const Name& name, const std::string& rid, const char* source,
   const std::string body = iothub::twin_answer(parse_object(record->desired), record->desired_version,
                                                parse_object(record->reported), record->reported_version);
   live(name).seen.reset();
-  ++parts_.stats.get_twin[{source, id_of(name)}];
-  const auto took = std::chrono::duration<double>(parts_.surroundings.now().mono - asked);
-  parts_.stats.get_twin_durations[source].add(took.count());
+  const Duration took = parts_.surroundings.now().mono - asked;
+  parts_.stats.get_twin.at({source, id_of(name)}).add(seconds(took));
   parts_.clients.send(id_of(name), iothub::twin_response_topic(200, rid), body, mqtt::Qos::kAtMostOnce);
 }
 
@@ -138,6 +141,7 @@ void Twins::fail(const Name& name, const std::string& rid, int status, std::stri
 // -------------------------------------------------------------------------------------------------------
 
 bool Twins::patch(const Identity& client, const std::string& rid, std::string_view body) {
+  const MonoTime begun = parts_.surroundings.now().mono;
   const TwinName name{client.device, client.module};
   const auto patch = iothub::parse_reported_patch(body);
   if (!patch) return fail(name, rid, 400, describe(patch.error())), false;
@@ -162,7 +166,9 @@ bool Twins::patch(const Identity& client, const std::string& rid, std::string_vi
   ++record.reported_version;
   if (!put(name, record)) return fail(name, rid, 503, "the twin cannot be stored now"), false;
   pending_.insert(name);
-  ++parts_.stats.reported[{kTakenHere, client.client_id()}];
+  const MonoTime kept = parts_.surroundings.now().mono;
+  parts_.stats.reported.at({kTakenHere, client.client_id()}).add(seconds(kept - begun));
+  if (live(name).unsent_since.ns == 0) live(name).unsent_since = begun;
   parts_.clients.send(id_of(name), iothub::twin_response_topic(204, rid, record.reported_version), "",
                       mqtt::Qos::kAtMostOnce);
   parts_.changed(client, json::serialize(*patch));
@@ -207,9 +213,13 @@ void Twins::sent(const Name& name, const std::string& document, const Result<std
     return retry_later(name, revision.error());
   }
   now.pause = {};
-  ++parts_.stats.reported[{kTakenUpstream, id_of(name)}];
+  const MonoTime time = parts_.surroundings.now().mono;
+  // How long a patch of an earlier run took is not known.
+  if (now.unsent_since.ns == 0) now.unsent_since = time;
+  parts_.stats.reported.at({kTakenUpstream, id_of(name)}).add(seconds(time - now.unsent_since));
   TwinRecord record = record_of(parts_.store, name);
   const bool whole = record.reported == document;  // nothing came meanwhile
+  now.unsent_since = whole ? MonoTime{} : time;
   record.pending_patch = whole ? "" : json::serialize(json::object{{"base", parse_object(document)}});
   record.pending_base = *revision;
   record.reported_version = std::max(record.reported_version, *revision);
@@ -224,6 +234,7 @@ void Twins::sent(const Name& name, const std::string& document, const Result<std
 
 void Twins::retry_later(const Name& name, const Error& why) {
   Live& now = live(name);
+  ++parts_.stats.retries.at({"reported", id_of(name)});
   now.pause = now.pause.count() == 0 ? kTwinRetryFirst : std::min(2 * now.pause, kTwinRetryCap);
   now.retry_at = parts_.surroundings.now().mono + now.pause;
   if (link_up_) parts_.remarks.say("twin", id_of(name), "reported properties wait: " + describe(why));

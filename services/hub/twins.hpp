@@ -53,6 +53,7 @@ class Twins final {
     bool watched = false;
     bool sending = false;
     MonoTime retry_at;
+    MonoTime unsent_since;  // the oldest patch the fleet does not have
     Duration pause{};
     std::optional<boost::json::object>
         seen;  // desired, as the client last saw it, when that is not the newest

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "observability/exposition.hpp"
+#include "observability/series.hpp"
 
 namespace decklog::observability {
 namespace {
@@ -28,14 +29,15 @@ std::set<std::string> metrics_in(const std::string& text) {
   return found;
 }
 
-// Summaries show as three families of series.
+// Summaries and histograms show as three families of series.
 const MetricInfo* find_series(std::string name) {
   if (const auto* info = find_metric(name)) return info;
-  for (const std::string suffix : {"_sum", "_count"}) {
+  for (const std::string suffix : {"_sum", "_count", "_bucket"}) {
     if (!name.ends_with(suffix)) continue;
     name.resize(name.size() - suffix.size());
     const auto* info = find_metric(name);
-    return info && info->type == MetricType::kSummary ? info : nullptr;
+    if (!info || info->type == MetricType::kHistogram) return info;
+    return info->type == MetricType::kSummary && suffix != "_bucket" ? info : nullptr;
   }
   return nullptr;
 }
@@ -136,6 +138,36 @@ TEST(Exposition, WritesFamiliesWithHelpTypeLabelsAndValues) {
   // One TYPE line a family, or Prometheus refuses the page.
   const std::string type = "# TYPE decklog_module_transitions_total";
   EXPECT_EQ(text.find(type), text.rfind(type));
+}
+
+TEST(Exposition, WritesHistogramsWithBucketsThatGrow) {
+  Seconds took;
+  for (const double value : {0.0002, 0.0002, 0.003, 9999.0}) took.add(value);
+  EXPECT_EQ(took.quantile(0.5), 0.00025);
+  EXPECT_EQ(took.quantile(0.7), 0.005);
+  Exposition page(Labels{});
+  page.add("decklog_hub_commit_seconds", histogram_of(took, {}));
+  const std::string text = page.text();
+  const auto has = [&](const std::string& line) { return text.find(line + "\n") != std::string::npos; };
+  EXPECT_TRUE(has("# TYPE decklog_hub_commit_seconds histogram")) << text;
+  EXPECT_TRUE(has(R"(decklog_hub_commit_seconds_bucket{le="0.0001"} 0)")) << text;
+  EXPECT_TRUE(has(R"(decklog_hub_commit_seconds_bucket{le="0.00025"} 2)")) << text;
+  EXPECT_TRUE(has(R"(decklog_hub_commit_seconds_bucket{le="3600"} 3)")) << text;
+  EXPECT_TRUE(has(R"(decklog_hub_commit_seconds_bucket{le="+Inf"} 4)")) << text;
+  EXPECT_TRUE(has("decklog_hub_commit_seconds_count 4")) << text;
+}
+
+TEST(SeriesTest, BeyondItsBoundEverythingIsOther) {
+  Series<2, std::uint64_t, 1> series;
+  for (int i = 0; i < 10'000; ++i) ++series.at({i % 2 == 0 ? "even" : "odd", std::to_string(i)});
+  EXPECT_EQ(series.size(), kMaxSeries + 2);
+  std::uint64_t sum = 0;
+  for (const auto& [key, value] : series) sum += value;
+  EXPECT_EQ(sum, 10'000u);
+  ++series.at({"odd", "1"});
+  EXPECT_EQ(series.at({"odd", "1"}), 2u);
+  EXPECT_EQ(series.at({"odd", "never seen"}), (10'000 - kMaxSeries) / 2);
+  EXPECT_EQ(series.at({"even", "other"}), (10'000 - kMaxSeries) / 2);
 }
 
 TEST(ExpositionDeathTest, AMetricOutsideTheCatalogueIsABug) {

@@ -1,7 +1,7 @@
 // Routing and delivery without a broker: what becomes of messages whose receiver gives them back.
 #include "services/hub/forwarder.hpp"
 
-#include "tests/persistence_stores/store_fixture.hpp"
+#include "tests/support/temp_dir.hpp"
 #include "tests/services/hub/hub_fakes.hpp"
 
 namespace decklog::hub::test {
@@ -60,7 +60,7 @@ class ForwarderTest : public testing::Test {
     return clients_.given.size() == before;
   }
 
-  persistence::TempDir directory_;
+  decklog::test::TempDir directory_;
   asio::io_context context_{1};
   FakeSurroundings surroundings_;
   FakeUplink uplink_{context_};
@@ -107,6 +107,18 @@ TEST_F(ForwarderTest, AModuleThatGivesEverythingBackIsNotOfferedItWithoutEnd) {
   const auto again = std::chrono::steady_clock::now();
   ASSERT_TRUE(given(7));
   EXPECT_LT(std::chrono::steady_clock::now() - again, 15 * kOfferAgainFirst);
+}
+
+TEST_F(ForwarderTest, NewsOfATwinThatNobodyAskedForIsNoLoss) {
+  Ingest news;
+  news.sender = {"edge-1", "sensor"};
+  news.body = "{}";
+  news.twin_change = true;
+  bool done = false;
+  forwarder_->accept(std::move(news), [&](bool ok) { done = ok; });
+  EXPECT_TRUE(run_until(context_, [&] { return done; }));
+  for (const auto& route : store_->routes()) EXPECT_EQ(route.counters.accepted, 0u) << route.name;
+  EXPECT_EQ(forwarder_->stats().received.size(), 0u);
 }
 
 TEST_F(ForwarderTest, AModuleThatComesAnewNeedNotWait) {

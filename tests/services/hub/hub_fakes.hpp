@@ -52,9 +52,9 @@ class FakeLog final : public HubLog {
 };
 
 // Takes everything; answers when the test says so, or at once.
-class FakeUplink final : public uplink::Uplink {
+class FakeUplink : public uplink::Uplink {
  public:
-  explicit FakeUplink(boost::asio::io_context& context) : context_(context) {}
+  explicit FakeUplink(boost::asio::io_context& io) : context(io) {}
   const char* kind() const override { return "fake"; }
   void set_listener(uplink::Listener) override {}
   void connect() override {}
@@ -96,9 +96,9 @@ class FakeUplink final : public uplink::Uplink {
   uplink::TwinValue desired{"{}", 1}, reported{"{}", 0};
   std::vector<uplink::Telemetry> published;
 
- private:
-  void later(std::function<void()> work) { boost::asio::post(context_, std::move(work)); }
-  boost::asio::io_context& context_;
+ protected:
+  void later(std::function<void()> work) { boost::asio::post(context, std::move(work)); }
+  boost::asio::io_context& context;
 };
 
 // A module that is there; what it is given waits for the test's verdict.

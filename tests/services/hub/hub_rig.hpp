@@ -68,7 +68,7 @@ class HubRig final {
                                    boost::json::object options = {}) const;
 
   std::string get(const std::string& target) const;  // of the management socket; "" = no answer
-  boost::json::object queues() const { return boost::json::parse(get("/v1/queues")).as_object(); }
+  boost::json::object queues() const { return boost::json::parse(get("/v1/queues?all")).as_object(); }
   std::string client_state(const std::string& id) const;
   // Waits until nothing is queued, then: accepted = delivered + expired + dropped, in every queue and route.
   void drained() const;
