@@ -32,7 +32,7 @@ Forwarder::Forwarder(asio::any_io_executor executor, persistence::MessageStore& 
       log_(log),
       default_ttl_(default_ttl),
       retry_(executor) {
-  limits_.max_bytes = store_limit_bytes;
+  limits_.max_bytes = store_limit_bytes / 100 * kEndpointPercent;
 }
 
 Status Forwarder::start() {

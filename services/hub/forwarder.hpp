@@ -24,6 +24,9 @@ inline constexpr std::size_t kUpstreamBatch = 256;  // messages
 inline constexpr std::size_t kModuleWindow = 64;    // sent to one input and not acknowledged
 inline constexpr Duration kOfferAgainFirst = std::chrono::milliseconds(100);  // to a module that gave it back
 inline constexpr Duration kOfferAgainCap = std::chrono::seconds(30);
+// Of the store, for one priority of an endpoint: a module that never comes, or a fleet that is out of reach
+// for weeks, leaves room for what others send to each other.
+inline constexpr std::uint64_t kEndpointPercent = 80;
 inline constexpr std::size_t kMaxMessageBodyBytes = 256 * 1024;
 
 class Forwarder final : public MessageSink {

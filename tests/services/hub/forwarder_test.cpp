@@ -1,8 +1,8 @@
 // Routing and delivery without a broker: what becomes of messages whose receiver gives them back.
 #include "services/hub/forwarder.hpp"
 
-#include "tests/support/temp_dir.hpp"
 #include "tests/services/hub/hub_fakes.hpp"
+#include "tests/support/temp_dir.hpp"
 
 namespace decklog::hub::test {
 namespace {
@@ -16,18 +16,19 @@ constexpr const char* kRoutes = R"json({"schemaVersion":"1.1","routes":{
 
 class ForwarderTest : public testing::Test {
  protected:
-  ForwarderTest() {
+  explicit ForwarderTest(std::uint64_t limit = 1ull << 30) {
     persistence::StoreHooks hooks;
     hooks.post = [this](std::function<void()> work) { asio::post(context_, std::move(work)); };
     hooks.committed = [this](const persistence::Committed& done) { forwarder_->on_committed(done); };
     hooks.readable = [this](persistence::QueueId queue) { forwarder_->on_readable(queue); };
     persistence::MessageStoreOptions options;
     options.directory = directory_.path("messages");
+    options.max_bytes = limit;
     auto opened = persistence::MessageStore::open(options, hooks, surroundings_.boot(), surroundings_.now());
     EXPECT_TRUE(opened) << describe(opened.error());
     store_ = std::move(*opened);
     forwarder_ = std::make_unique<Forwarder>(context_.get_executor(), *store_, surroundings_, uplink_, log_,
-                                             Duration::zero(), 1 << 30);
+                                             Duration::zero(), limit);
     forwarder_->attach(clients_);
     EXPECT_TRUE(forwarder_->start());
     EXPECT_EQ(forwarder_->configure(kRoutes, 1).code, 200);
@@ -107,6 +108,38 @@ TEST_F(ForwarderTest, AModuleThatGivesEverythingBackIsNotOfferedItWithoutEnd) {
   const auto again = std::chrono::steady_clock::now();
   ASSERT_TRUE(given(7));
   EXPECT_LT(std::chrono::steady_clock::now() - again, 15 * kOfferAgainFirst);
+}
+
+class SmallStore : public ForwarderTest {
+ protected:
+  SmallStore() : ForwarderTest(1ull << 20) {}
+  bool taken(const std::string& module) {
+    Ingest message;
+    message.sender = {"edge-1", module};
+    message.body.assign(50'000, 'x');
+    std::optional<bool> answer;
+    forwarder_->accept(std::move(message), [&](bool ok) { answer = ok; });
+    EXPECT_TRUE(run_until(context_, [&] { return answer.has_value(); }));
+    return answer.value_or(false);
+  }
+};
+
+TEST_F(SmallStore, AFleetOutOfReachLeavesRoomForModules) {
+  int upstream = 0;
+  while (upstream < 100 && taken("other")) ++upstream;  // there is no link
+  EXPECT_GT(upstream, 10);
+  EXPECT_LT(upstream, 20);
+  EXPECT_FALSE(taken("other"));
+  for (std::size_t i = 0; i < 30; ++i) {
+    ASSERT_TRUE(taken("sensor")) << i;
+    ASSERT_TRUE(given(i + 1));
+    end(i, true);
+  }
+  forwarder_->on_link(true);
+  EXPECT_TRUE(
+      run_until(context_, [&] { return uplink_.published.size() == static_cast<std::size_t>(upstream); }));
+  EXPECT_TRUE(run_until(context_, [&] { return taken("other"); }));
+  for (const auto& route : store_->routes()) EXPECT_TRUE(route.counters.conserved()) << route.name;
 }
 
 TEST_F(ForwarderTest, NewsOfATwinThatNobodyAskedForIsNoLoss) {

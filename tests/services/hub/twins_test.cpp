@@ -1,8 +1,8 @@
 // Twins without clients and without a broker: what reaches the fleet of patches that were made without it.
 #include "services/hub/twins.hpp"
 
-#include "tests/support/temp_dir.hpp"
 #include "tests/services/hub/hub_fakes.hpp"
+#include "tests/support/temp_dir.hpp"
 
 namespace decklog::hub::test {
 namespace {
