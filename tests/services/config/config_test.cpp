@@ -139,6 +139,14 @@ TEST(Config, WhatIsNoTomlIsRefusedWithLineAndColumn) {
   EXPECT_TRUE(config.error().where.starts_with("c.toml:2")) << config.error().where;
 }
 
+TEST(Config, LettersOutsideAsciiWhereAKeyMayBeginAreRefused) {
+  for (unsigned code = 0xA0; code < 0x800; ++code) {
+    const std::string letter{static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 0x3F))};
+    for (const std::string& text : {letter + " = 1\n", kDevice + letter, "device = " + letter + "\n"})
+      EXPECT_TRUE(parse_config(text, "c.toml").has_error()) << std::hex << code;
+  }
+}
+
 TEST(Config, NoTextMakesItThrow) {
   rc::check([](const std::string& noise) { (void)parse_config(noise, "c.toml"); });
   rc::check([](const std::string& noise) { (void)parse_config("device = \"" + noise + "\"\n", "c.toml"); });
