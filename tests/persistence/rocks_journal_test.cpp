@@ -226,7 +226,11 @@ TEST(RocksJournalReader, ReadsALiveJournalFromOutsideUpToWhatIsDurable) {
   const auto journal = open_at(path);
   std::atomic<bool> stop = false;
   std::thread writer([&] {
-    while (!stop) append_many(*journal, 30, 3);
+    while (!stop) {
+      append_many(*journal, 30, 3);
+      // What is read back each time must not grow faster than a slow machine reads.
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
   });
   std::uint64_t seen = 0;
   std::uint64_t opened = 0;
