@@ -1,18 +1,14 @@
 // The fleet's side of the uplink, for operators, demos and tests.
 #include <cstdio>
-#include <fstream>
-#include <iostream>
-#include <sstream>
 
-#include "services/uplink/uplink_factory.hpp"
 #include "services/cli/cli.hpp"
-#include "services/fleet/fleet.hpp"
+#include "services/cli/fleet_access.hpp"
 
 namespace decklog::cli {
 namespace {
 
 struct FleetArguments {
-  std::string device, module = "$edgeAgent", put, method, payload = "null", name;
+  std::string device, module = "$edgeAgent", put, method, payload = "null";
   std::vector<std::string> properties;
   int replicas = 1;
   double timeout_secs = 30, idle_secs = 0;
@@ -21,13 +17,6 @@ struct FleetArguments {
 
 using Run = int (*)(const Session&, fleet::Fleet&, const FleetArguments&);
 
-Result<std::unique_ptr<fleet::Fleet>> open_fleet(const config::Config& config) {
-  if (config.uplink.kind != "nats") return fleet::open_local_fleet(config.uplink.directory);
-  auto options = uplink::nats_options(config);
-  if (!options) return options.error();
-  return fleet::open_nats_fleet(std::move(*options));
-}
-
 int with_fleet(const Session& session, FleetArguments arguments, Run run) {
   const auto config = session.config();
   if (!config) return complain(config.error()), kUsage;
@@ -35,18 +24,6 @@ int with_fleet(const Session& session, FleetArguments arguments, Run run) {
   auto opened = open_fleet(*config);
   if (!opened) return complain(opened.error());
   return run(session, **opened, arguments);
-}
-
-Result<std::string> read_text(const std::string& file) {
-  std::ostringstream text;
-  if (file == "-") {
-    text << std::cin.rdbuf();
-    return text.str();
-  }
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream) return error(Errc::kNotFound, "cannot be read", file);
-  text << stream.rdbuf();
-  return text.str();
 }
 
 int init(const Session&, fleet::Fleet& fleet, const FleetArguments& arguments) {
@@ -93,18 +70,6 @@ int reported(const Session&, fleet::Fleet& fleet, const FleetArguments& argument
     return complain(error(Errc::kNotFound, "nothing reported", arguments.device + "/" + arguments.module));
   std::puts(value->json.c_str());
   return kDone;
-}
-
-int identity(const Session&, fleet::Fleet& fleet, const FleetArguments& arguments) {
-  const uplink::TwinKey key{arguments.device, arguments.name};
-  if (arguments.remove) {
-    const auto done = fleet.remove_identity(key);
-    return done ? kDone : complain(done.error());
-  }
-  const auto text = read_text(arguments.put);
-  if (!text) return complain(text.error());
-  const auto done = fleet.put_identity(key, *text);
-  return done ? kDone : complain(done.error());
 }
 
 int call(const Session&, fleet::Fleet& fleet, const FleetArguments& arguments) {
@@ -173,10 +138,7 @@ void add_fleet_verbs(CLI::App& app, Session& session) {
   verb->add_flag("--remove", arguments->remove, "remove it");
   add(*fleet, session, arguments, "reported", "Print a reported document", reported)
       ->add_option("--module", arguments->module, "$edgeAgent, $edgeHub or a module");
-  verb = add(*fleet, session, arguments, "identity", "Put or remove an identity record", identity);
-  verb->add_option("--module", arguments->name, "module; none = the device itself");
-  verb->add_option("--put", arguments->put, "file with the record; - reads standard input");
-  verb->add_flag("--remove", arguments->remove, "remove it");
+  add_identity_verb(*fleet, session);
   verb = add(*fleet, session, arguments, "call", "Call a direct method", call);
   verb->add_option("METHOD", arguments->method, "name")->required();
   verb->add_option("PAYLOAD", arguments->payload, "JSON");

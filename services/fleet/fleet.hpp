@@ -78,6 +78,7 @@ class Fleet {
   virtual Result<TwinValue> get_reported(const TwinKey& key) = 0;
   virtual Status put_identity(const TwinKey& key, const std::string& json) = 0;
   virtual Status remove_identity(const TwinKey& key) = 0;
+  virtual Result<TwinValue> get_identity(const TwinKey& key) = 0;  // revision 0 when there is none
   // kUnavailable: no device answers to that name now. kTimeout: it took the call and did not answer.
   virtual Result<MethodAnswer> call(const TwinKey& key, const std::string& method, const std::string& payload,
                                     Duration timeout) = 0;

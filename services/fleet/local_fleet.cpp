@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <boost/json.hpp>
+#include <filesystem>
 #include <fstream>
 #include <random>
 #include <thread>
@@ -56,6 +57,7 @@ class LocalFleet final : public Fleet {
   Status remove_identity(const TwinKey& key) override {
     return done(put(DocumentKind::kIdentity, key, {}, std::nullopt));
   }
+  Result<TwinValue> get_identity(const TwinKey& key) override { return get(DocumentKind::kIdentity, key); }
 
   Result<MethodAnswer> call(const TwinKey& key, const std::string& method, const std::string& payload,
                             Duration timeout) override;
@@ -79,6 +81,8 @@ class LocalFleet final : public Fleet {
     return store_.write(kind, key, text, expected);
   }
   Result<TwinValue> get(DocumentKind kind, const TwinKey& key) {
+    std::error_code failed;
+    if (!std::filesystem::exists(store_.root(), failed)) return TwinValue{};  // nobody wrote anything yet
     auto value = store_.read(kind, key);
     if (!value) return value.error();
     if (value->json.empty()) return TwinValue{};

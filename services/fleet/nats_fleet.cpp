@@ -57,8 +57,8 @@ class NatsFleet final : public Fleet {
     return store(message);
   }
   Status remove_desired(const TwinKey& key) override { return remove(twin_subject(key, TwinPart::kDesired)); }
-  Result<TwinValue> get_desired(const TwinKey& key) override { return get(key, TwinPart::kDesired); }
-  Result<TwinValue> get_reported(const TwinKey& key) override { return get(key, TwinPart::kReported); }
+  Result<TwinValue> get_desired(const TwinKey& key) override { return get_twin(key, TwinPart::kDesired); }
+  Result<TwinValue> get_reported(const TwinKey& key) override { return get_twin(key, TwinPart::kReported); }
 
   Status put_identity(const TwinKey& key, const std::string& text) override {
     if (Status valid = uplink::check_key(key); !valid) return valid.error();
@@ -68,6 +68,10 @@ class NatsFleet final : public Fleet {
     return done(store(message));
   }
   Status remove_identity(const TwinKey& key) override { return remove(identity_subject(key)); }
+  Result<TwinValue> get_identity(const TwinKey& key) override {
+    if (Status valid = uplink::check_key(key); !valid) return valid.error();
+    return get(uplink::kIdentitiesStream, identity_subject(key));
+  }
 
   Result<MethodAnswer> call(const TwinKey& key, const std::string& method, const std::string& payload,
                             Duration timeout) override {
@@ -129,9 +133,12 @@ class NatsFleet final : public Fleet {
     message.headers.emplace_back("KV-Operation", "DEL");
     return done(store(message));
   }
-  Result<TwinValue> get(const TwinKey& key, TwinPart part) {
+  Result<TwinValue> get_twin(const TwinKey& key, TwinPart part) {
     if (Status valid = uplink::check_key(key); !valid) return valid.error();
-    auto answer = ask(jetstream::get_last(uplink::kTwinsStream, twin_subject(key, part)));
+    return get(uplink::kTwinsStream, twin_subject(key, part));
+  }
+  Result<TwinValue> get(const char* stream, const std::string& subject) {
+    auto answer = ask(jetstream::get_last(stream, subject));
     if (!answer) return answer.error();
     auto entry = jetstream::parse_entry(*answer);
     if (!entry) return entry.error();
