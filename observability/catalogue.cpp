@@ -116,6 +116,8 @@ constexpr MetricInfo kCatalogue[] = {
     {"decklog_hub_identities", kGauge, "", "Identity records cached"},
     {"decklog_hub_identity_age_seconds", kGauge, "",
      "Time since the cached identities were held to the fleet's; 0 while they are watched"},
+    {"decklog_hub_certificate_end_seconds", kGauge, "",
+     "Unix time at which the server certificate in use ends"},
     {"decklog_broker_connections", kGauge, "", "Connections of clients, local ones too"},
     {"decklog_broker_half_open", kGauge, "", "Connections without a complete CONNECT"},
     {"decklog_broker_turned_away_total", kCounter, "reason",

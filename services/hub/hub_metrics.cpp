@@ -1,6 +1,7 @@
 // The hub's page for Prometheus. Families and their labels: observability/catalogue.cpp.
 #include "observability/exposition.hpp"
 #include "services/hub/hub_parts.hpp"
+#include "services/workload/edge_ca.hpp"
 
 namespace decklog::hub {
 namespace {
@@ -192,6 +193,8 @@ std::string Hub::metrics_text() {
            observability::summary_of(parts_->link_tally.offline, {{"id", self}}));
   page.add("decklog_hub_identities", number(parts_->identities->all().size()));
   page.add("decklog_hub_identity_age_seconds", identity_age(*parts_->identities, parts_->link_tally, now));
+  if (const auto validity = workload::certificate_validity(parts_->certificate))
+    page.add("decklog_hub_certificate_end_seconds", static_cast<double>(validity->not_after.ns) / 1e9);
   std::map<ClientState, std::uint64_t> sessions;
   for (const auto& [name, record] : state().clients) ++sessions[record.life.state];
   for (auto each = ClientState::kConnecting; each < ClientState::kClosed;

@@ -1,4 +1,6 @@
 // What whoever runs thousands of hubs meets: nothing to do for days, a full store, a clock without a battery.
+#include <sys/mount.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -84,6 +86,58 @@ TEST_F(Operator, AFullStoreRefusesSaysSoAndRecovers) {
     for (const auto& record : hub_->telemetry()) arrived.insert(record.body.at(0));
     return arrived.size() == 8;
   })) << arrived.size();
+  hub_->drained();
+}
+
+// A file system of its own, so small that a file fills it.
+class SmallDisk {
+ public:
+  SmallDisk() { mounted_ = ::mount("tmpfs", path().c_str(), "tmpfs", 0, "size=48m") == 0; }
+  ~SmallDisk() {
+    if (mounted_) ::umount2(path().c_str(), MNT_DETACH);
+  }
+  bool mounted() const { return mounted_; }
+  const std::string& path() const { return directory_.path(); }
+  void fill() const {
+    std::ofstream out(path() + "/fill", std::ios::binary);
+    const std::string block(1 << 16, 'f');
+    while (out.write(block.data(), static_cast<std::streamsize>(block.size())).flush()) {
+    }
+  }
+  void empty() const { std::filesystem::remove(path() + "/fill"); }
+
+ private:
+  decklog::test::TempDir directory_;
+  bool mounted_ = false;
+};
+
+TEST_F(Operator, AFullDiskIsSaidAndOverWhenThereIsRoomAgain) {
+  const SmallDisk disk;
+  ASSERT_TRUE(disk.mounted());
+  start({.wrapper = disk.path()});
+  hub_->routes_applied();
+  puppet_->start();
+  hub_->enrol("leaf-1");
+  ASSERT_TRUE(
+      puppet_->call("mqtt", "leaf", hub_->plain_client("leaf-1", "", {{"reconnectPeriod", 1000}})).ok);
+  const auto ready = [&] { return hub_->get("/readyz").find("\"ok\"") != std::string::npos; };
+  EXPECT_TRUE(ready());
+  disk.fill();
+  EXPECT_TRUE(
+      eventually([&] { return hub_->get("/readyz").find("takes no messages") != std::string::npos; }));
+  EXPECT_EQ(metric(*hub_, "decklog_hub_route_conservation_difference"), 0);
+  const auto sent = puppet_->begin(
+      "publish", "leaf", {{"topic", "devices/leaf-1/messages/events/"}, {"body", "kept"}, {"qos", 1}});
+  EXPECT_TRUE(eventually([&] { return metric(*hub_, "edgehub_messages_unack_total") > 0; }));
+  EXPECT_FALSE(puppet_->answered(sent));
+  // A device that starts with a full disk starts all the same.
+  hub_->kill();
+  hub_->start();
+  EXPECT_TRUE(eventually([&] { return !ready(); }));
+  disk.empty();
+  EXPECT_TRUE(eventually(ready));
+  EXPECT_TRUE(puppet_->answer(sent).ok);
+  EXPECT_EQ(hub_->wait_telemetry(1).at(0).body, "kept");
   hub_->drained();
 }
 
