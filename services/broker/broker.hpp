@@ -95,7 +95,7 @@ class Broker final {
   // To one client, through a subscription it holds, at the lower of the two QoS. Never stored: at QoS 1 it
   // stays in the session until acknowledged, also over a reconnect, and ends with on_delivered().
   DeliverResult deliver(std::string_view client_id, const Delivery& delivery);
-  // Takes back a delivery that was not sent yet.
+  // Takes back a delivery that was not sent on the connection that is there; no on_delivered() for it.
   bool withdraw(std::string_view client_id, std::uint64_t token);
   // To every subscriber, as if a client had published it.
   void publish(std::string_view topic, std::string_view payload, mqtt::Qos qos, bool retain);

@@ -212,6 +212,11 @@ void Head::Impl::went(const broker::ClientEvent& event) {
   // One that goes before its CONNACK never counted.
   const bool counted = entry ? std::exchange(entry->connected, false) : local_.erase(client.id) > 0;
   if (counted) --stats_.connected;
+  if (!entry || !entry->identity.module.empty()) return;
+  // When its session has come to rest.
+  boost::asio::post(parts_.executor, [this, device = entry->identity.device, alive = weak_from_this()] {
+    if (!alive.expired()) mail_.on_gone(device);
+  });
 }
 
 }  // namespace decklog::hub

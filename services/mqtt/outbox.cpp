@@ -153,8 +153,11 @@ void Outbox::resume() {
 }
 
 bool Outbox::withdraw(std::uint64_t token) {
-  for (auto& entry : entries_) {
-    if (entry.token != token || entry.state != SendState::kQueued) continue;
+  for (std::size_t at = cursor_; at < entries_.size(); ++at) {
+    auto& entry = entries_[at];
+    if (entry.token != token || entry.state == SendState::kDone) continue;
+    // A client that has seen it at QoS 2 remembers the identifier: it must not be given to another message.
+    if (entry.qos == Qos::kExactlyOnce && entry.state != SendState::kQueued) return false;
     finish(entry);
     return true;
   }

@@ -76,7 +76,7 @@ class Outbox final {
   void suspend();
   // A new connection: what was sent goes again, in order, marked as duplicate [MQTT-4.4.0-1].
   void resume();
-  // Takes a token's message out unless it was sent already; true when it is gone.
+  // Takes a token's message out unless it was sent on this connection; true when it is gone.
   bool withdraw(std::uint64_t token);
 
   std::size_t size() const { return entries_.size(); }

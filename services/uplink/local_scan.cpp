@@ -130,6 +130,7 @@ void find_messages(LocalStore& store, const std::string& device, const std::set<
     }
     --room;
     message->device = device;
+    message->id = file;
     finds.clouds.emplace_back(file, std::move(*message));
   }
 }

@@ -1,11 +1,30 @@
 #include "services/uplink/nats_cloud_inbox.hpp"
 
+#include <algorithm>
+
 #include "services/uplink/names.hpp"
 
 namespace decklog::uplink {
 namespace {
 constexpr const char* kPropertyHeader = "Decklog-Property";
 }
+
+namespace {
+
+// $JS.ACK.[domain.account.]stream.consumer.delivered.sequence.consumer sequence.time.pending[.random]. The
+// time is the storing's: a stream that was made anew counts from 1 again.
+std::string id_of(const std::string& ack_subject) {
+  std::vector<std::string> parts;
+  for (std::size_t at = 0; at <= ack_subject.size();) {
+    const auto dot = std::min(ack_subject.find('.', at), ack_subject.size());
+    parts.push_back(ack_subject.substr(at, dot - at));
+    at = dot + 1;
+  }
+  const std::size_t sequence = parts.size() > 9 ? 7 : 5;
+  return parts.size() > sequence + 2 ? parts[sequence] + '@' + parts[sequence + 2] : std::string();
+}
+
+}  // namespace
 
 std::vector<std::pair<std::string, std::string>> properties_of(const NatsMessage& message) {
   std::vector<std::pair<std::string, std::string>> out;
@@ -101,12 +120,14 @@ void NatsCloudInbox::arrived(NatsMessage message) {
   }
   if (expected_ > 0) --expected_;
   const std::uint64_t tag = events_.next_tag();
+  std::string id = id_of(message.reply);
   unsettled_[tag] = {message.reply, std::chrono::steady_clock::now() + kAckWait};
   CloudMessage out;
   out.device = device_;
   out.properties = properties_of(message);
   out.body = std::move(message.body);
   out.delivery_tag = tag;
+  out.id = std::move(id);
   const auto keep = shared_from_this();
   events_.on_message(std::move(out));
   if (expected_ == 0) {

@@ -84,6 +84,7 @@ struct CloudMessage {
   std::vector<std::pair<std::string, std::string>> properties;
   std::string body;
   std::uint64_t delivery_tag = 0;  // hand back in settle()
+  std::string id;                  // of the fleet's copy: the same when it comes again
 };
 enum class Settle : std::uint8_t { kAccept = 1, kRetry = 2, kReject = 3 };
 

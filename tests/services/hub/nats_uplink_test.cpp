@@ -1,8 +1,11 @@
 // The hub on a real nats-server: everything that goes both ways, and a link that is cut, goes silent, dies in
 // the middle of a drain, or comes back with an empty store. What was accepted arrives.
 #include <filesystem>
+#include <map>
 #include <set>
 
+#include "services/uplink/names.hpp"
+#include "services/uplink/nats_connection.hpp"
 #include "tests/services/hub/hub_test.hpp"
 
 namespace decklog::hub::test {
@@ -54,6 +57,30 @@ class NatsUplink : public testing::Test {
     for (const auto& record : hub_->telemetry()) found.insert(record.body);
     return found;
   }
+  // A message has one id, whatever happened to the link; repeats carry it, so that readers can drop them.
+  void ids_are_stable() {
+    std::map<std::string, std::string> id_of, body_of;
+    for (const auto& record : hub_->telemetry()) {
+      EXPECT_EQ(id_of.try_emplace(record.body, record.id).first->second, record.id) << record.body;
+      EXPECT_EQ(body_of.try_emplace(record.id, record.body).first->second, record.body) << record.id;
+    }
+  }
+  bool method_answers() {
+    return eventually([&] {
+      const auto called = hub_->fleet().call({kDeviceId, "sensor"}, "ping", "null", std::chrono::seconds(20));
+      return called && called->status == 200 && called->payload == "\"pong\"";
+    });
+  }
+  json::object reported() {
+    const auto value = hub_->fleet().get_reported({kDeviceId, "sensor"});
+    return value && value->revision != 0 ? json::parse(value->json).as_object() : json::object();
+  }
+  void cloud_message(const std::string& body) {
+    uplink::CloudMessage message;
+    message.device = "leaf-1";
+    message.body = body;
+    ASSERT_TRUE(hub_->fleet().send(message));
+  }
   void all_arrive(std::size_t count) {
     EXPECT_TRUE(eventually([&] { return bodies().size() >= count; }))
         << bodies().size() << hub_->get("/v1/queues");
@@ -88,19 +115,56 @@ TEST_F(NatsUplink, BothWays) {
     return reported && reported->json.find("temperature") != std::string::npos;
   }));
   ASSERT_TRUE(puppet_->call("method", "sensor", {{"name", "ping"}, {"status", 200}, {"payload", "pong"}}).ok);
-  EXPECT_TRUE(eventually([&] {
-    const auto called = hub_->fleet().call({kDeviceId, "sensor"}, "ping", "null", std::chrono::seconds(20));
-    return called && called->status == 200 && called->payload == "\"pong\"";
-  }));
+  EXPECT_TRUE(method_answers());
   hub_->enrol("leaf-1");
   ASSERT_TRUE(puppet_->call("open", "leaf-1", hub_->client("leaf-1")).ok);
   ASSERT_TRUE(puppet_->call("cloudMessages", "leaf-1").ok);
-  uplink::CloudMessage message;
-  message.device = "leaf-1";
-  message.body = "wake up";
-  ASSERT_TRUE(hub_->fleet().send(message));
+  cloud_message("wake up");
   EXPECT_EQ(puppet_->wait("cloud", "leaf-1").size(), 1u);
+
+  // The same on a server that was away, without anybody subscribing again.
+  server_->kill();
+  link_is("down");
+  ASSERT_TRUE(puppet_->call("report", "sensor", {{"patch", {{"offline", true}}}}).ok);
+  server_->start();
+  link_is("up");
+  open_fleet();
+  EXPECT_TRUE(method_answers());
+  cloud_message("and again");
+  const auto got = puppet_->wait("cloud", "leaf-1", 2);
+  ASSERT_EQ(got.size(), 2u);
+  EXPECT_EQ(got[1].at("body"), "and again");
+  EXPECT_TRUE(eventually([&] { return reported().contains("offline"); }));
+  EXPECT_EQ(reported().at("temperature"), 20);
   hub_->drained();
+}
+
+// Somebody else writes the same document between the hub's reading and its writing: both changes stay.
+TEST_F(NatsUplink, ATwinThatChangedUpstreamMeanwhileIsMerged) {
+  start();
+  ASSERT_TRUE(puppet_->call("twin", "sensor").ok);
+  ASSERT_TRUE(puppet_->call("report", "sensor", {{"patch", {{"mine", 1}, {"both", "hub"}, {"gone", 1}}}}).ok);
+  ASSERT_TRUE(eventually([&] { return reported().contains("mine"); }));
+  auto document = reported();
+  document["theirs"] = 2;
+  uplink::NatsOptions options;
+  options.servers = {server_->url()};
+  options.device = "operator";
+  const auto opened = uplink::NatsConnection::open(options, {});
+  ASSERT_TRUE(opened.connection) << opened.detail;
+  uplink::NatsMessage message;
+  message.subject = uplink::twin_subject({kDeviceId, "sensor"}, uplink::TwinPart::kReported);
+  message.body = json::serialize(document);
+  ASSERT_TRUE(opened.connection->request(message, std::chrono::seconds(10)));
+  ASSERT_TRUE(
+      puppet_->call("report", "sensor", {{"patch", {{"both", "hub again"}, {"late", 3}, {"gone", nullptr}}}})
+          .ok);
+  EXPECT_TRUE(eventually([&] { return reported().contains("late"); })) << hub_->log();
+  const auto merged = reported();
+  EXPECT_EQ(merged.at("mine"), 1);
+  EXPECT_EQ(merged.at("theirs"), 2);
+  EXPECT_EQ(merged.at("both"), "hub again");
+  EXPECT_FALSE(merged.contains("gone"));
 }
 
 TEST_F(NatsUplink, CutInTheMiddleOfADrainAndSilent) {
@@ -121,6 +185,7 @@ TEST_F(NatsUplink, CutInTheMiddleOfADrainAndSilent) {
   link_is("up");
   open_fleet();
   all_arrive(2000);
+  ids_are_stable();
 }
 
 TEST_F(NatsUplink, ComesBackWithAnEmptyStore) {
@@ -135,6 +200,7 @@ TEST_F(NatsUplink, ComesBackWithAnEmptyStore) {
   server_->start();
   open_fleet();
   all_arrive(500);  // what was confirmed before is the fleet's to keep
+  ids_are_stable();
 }
 
 }  // namespace

@@ -181,6 +181,21 @@ TEST(Outbox, WithdrawTakesOnlyUnsentMessages) {
   EXPECT_THAT(sent(box), ElementsAre("P6"));
 }
 
+// What the client has seen may be taken back while it is away, but not at QoS 2: it remembers the identifier.
+TEST(Outbox, WithdrawTakesWhatWasNotSentOnThisConnection) {
+  Outbox box;
+  box.push(local(Qos::kAtLeastOnce, 1));
+  box.push(local(Qos::kExactlyOnce, 2));
+  sent(box);
+  EXPECT_FALSE(box.withdraw(1));
+  box.suspend();
+  EXPECT_TRUE(box.withdraw(1));
+  EXPECT_FALSE(box.withdraw(1));
+  EXPECT_FALSE(box.withdraw(2));
+  box.resume();
+  EXPECT_THAT(box.tokens(), ElementsAre(2));
+}
+
 // Random traffic, acks in any order, reconnects: every message is acknowledged exactly once, identifiers in
 // flight are never shared, the window holds.
 TEST(Outbox, ConservesMessages) {
