@@ -106,6 +106,7 @@ void Engine::accepted(Socket socket, const ListenerInfo& info, TlsContext* tls) 
     trouble(1, "half-open connection limit reached: the oldest is closed");
     auto& oldest = *half_open_.front();
     leave_half_open(oldest);
+    oldest.end_seen = true;  // no lingering: whoever says nothing would keep a place by not ending either
     close(oldest, "half-open-limit");
   }
 }
