@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "events/instant.hpp"
 #include "services/mqtt/packet.hpp"
 
 namespace decklog::broker {
@@ -18,9 +19,11 @@ enum class Transport : std::uint8_t { kTcp = 1, kTls = 2, kWebSocket = 3, kSecur
 // What the TLS layer saw of the client. Empty thumbprints = no certificate.
 struct PeerCertificate final {
   std::string subject_common_name;
-  std::string sha1_thumbprint;    // upper-case hex
-  std::string sha256_thumbprint;  // upper-case hex
-  bool chain_verified = false;    // up to a CA of the listener's client_ca; false for self-signed ones
+  std::string sha1_thumbprint;     // upper-case hex
+  std::string sha256_thumbprint;   // upper-case hex
+  WallTime not_before, not_after;  // for the policy to look at: a self-signed one is verified by nobody else
+  std::string uri;                 // first URI among the alternative names; says what it was issued for
+  bool chain_verified = false;     // up to a CA of the listener's client_ca; false for self-signed ones
 };
 
 struct ConnectInfo final {

@@ -1,9 +1,11 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 #include <algorithm>
 #include <array>
+#include <ctime>
 #include <limits>
 
 #include "services/broker/pipe.hpp"
@@ -34,6 +36,30 @@ std::string common_name(X509* certificate) {
   std::string name(reinterpret_cast<char*>(utf8), static_cast<std::size_t>(size));
   OPENSSL_free(utf8);
   return name;
+}
+
+WallTime wall_time(const ASN1_TIME* time) {
+  std::tm parts{};
+  if (ASN1_TIME_to_tm(time, &parts) != 1) return {};
+  constexpr std::int64_t kSecond = 1'000'000'000;
+  // Some issuers write the year 9999 for "never": beyond what nanoseconds hold.
+  const std::int64_t seconds = ::timegm(&parts), last = std::numeric_limits<std::int64_t>::max() / kSecond;
+  return {std::clamp(seconds, -last, last) * kSecond};
+}
+
+std::string first_uri(const X509* certificate) {
+  std::string uri;
+  auto* names =
+      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr));
+  for (int i = 0; i < sk_GENERAL_NAME_num(names) && uri.empty(); ++i) {
+    const auto* name = sk_GENERAL_NAME_value(names, i);
+    if (name->type != GEN_URI) continue;
+    const auto* text = name->d.uniformResourceIdentifier;
+    uri.assign(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+               static_cast<std::size_t>(ASN1_STRING_length(text)));
+  }
+  GENERAL_NAMES_free(names);
+  return uri;
 }
 
 class TlsPipe final : public SocketPipe {
@@ -91,6 +117,9 @@ class TlsPipe final : public SocketPipe {
     seen.subject_common_name = common_name(peer);
     seen.sha1_thumbprint = thumbprint(peer, EVP_sha1());
     seen.sha256_thumbprint = thumbprint(peer, EVP_sha256());
+    seen.not_before = wall_time(X509_get0_notBefore(peer));
+    seen.not_after = wall_time(X509_get0_notAfter(peer));
+    seen.uri = first_uri(peer);
     seen.chain_verified = !chain_failed_;
     X509_free(peer);
     return seen;

@@ -245,6 +245,7 @@ void read_hub(Section section, HubConfig& into) {
   section.flag("allow_anonymous", into.allow_anonymous);
   section.text("server_certificate_file", into.server_certificate_file);
   section.text("server_key_file", into.server_key_file);
+  section.text("client_ca_file", into.client_ca_file);
   section.endpoint("metrics", into.metrics);
   section.text("management_socket", into.management_socket);
   section.choice("durability", into.durability, {"power", "process"});

@@ -59,6 +59,7 @@ struct HubConfig {
   std::optional<Endpoint> https;  // module-to-module methods and MQTT over WebSocket, as SDKs expect on 443
   bool allow_anonymous = false;   // plain listener on loopback only
   std::string server_certificate_file, server_key_file;  // default: from the edge CA
+  std::string client_ca_file;  // roots for leaf devices' certificates, beside the edge CA's own
   std::optional<Endpoint> metrics;
   std::string management_socket;     // default <run_dir>/hub.sock
   std::string durability = "power";  // "power", "process"

@@ -236,16 +236,20 @@ Status Hub::load_certificate(bool first) {
   material.certificate_chain_pem =
       read_file(own ? config_.hub.server_certificate_file : config_.data_dir + "/workload/hub-server.pem");
   material.private_key_pem = own ? read_file(config_.hub.server_key_file) : material.certificate_chain_pem;
-  material.client_ca_pem = read_file(config_.data_dir + "/workload/edge-ca.pem");
   if (!own && overdue(material.certificate_chain_pem, surroundings_.now().wall)) {
     if (auto status = make_certificate(); !status) return status;
     material.certificate_chain_pem = material.private_key_pem =
         read_file(config_.data_dir + "/workload/hub-server.pem");
-    material.client_ca_pem = read_file(config_.data_dir + "/workload/edge-ca.pem");
   }
   if (material.certificate_chain_pem.empty()) {
     return error(Errc::kNotFound, "no server certificate",
                  own ? config_.hub.server_certificate_file : config_.data_dir + "/workload/hub-server.pem");
+  }
+  material.client_ca_pem = read_file(config_.data_dir + "/workload/edge-ca.pem");
+  if (const auto& roots = config_.hub.client_ca_file; !roots.empty()) {
+    const std::string text = read_file(roots);
+    if (text.empty()) return error(Errc::kNotFound, "no certificate to trust in client_ca_file", roots);
+    material.client_ca_pem += '\n' + text;
   }
   const std::string text = material.certificate_chain_pem + material.private_key_pem + material.client_ca_pem;
   if (!first && text == parts_->certificate) return {};

@@ -36,6 +36,17 @@ Identities::Verdict refused(ConnectCode code, std::string cause) {
   return verdict;
 }
 
+// What the edge CA issued to a module of this device says nothing about a device of the same name.
+bool issued_to_a_module(const broker::PeerCertificate& certificate) {
+  return certificate.uri.starts_with("azureiot://") && certificate.uri.find("/modules/") != std::string::npos;
+}
+
+// Looked at when it is shown: nobody else does for a self-signed one. "" = valid.
+const char* out_of_date(const broker::PeerCertificate& certificate, WallTime now) {
+  if (now < certificate.not_before) return "certificate-not-yet-valid";
+  return now > certificate.not_after ? "certificate-expired" : "";
+}
+
 bool about_the_key(const std::string& cause) {
   return cause == "bad-signature" || cause == "unknown" || cause == "wrong-certificate" ||
          cause == "disabled";
@@ -169,7 +180,8 @@ Status Identities::prove(const Identity& client, const IdentityFacts& facts, con
       if (known == shown.sha1_thumbprint || known == shown.sha256_thumbprint) return {};
     }
   }
-  if (facts.proof == Proof::kAuthority && shown.chain_verified && shown.subject_common_name == client.device)
+  if (facts.proof == Proof::kAuthority && shown.chain_verified && !issued_to_a_module(shown) &&
+      shown.subject_common_name == client.device)
     return {};
   return error(Errc::kUnauthenticated, "wrong-certificate");
 }
@@ -177,7 +189,10 @@ Status Identities::prove(const Identity& client, const IdentityFacts& facts, con
 Identities::Verdict Identities::judge(const Identity& client, const ShownProof& proof) const {
   const auto facts = find(client);
   if (!facts) return refused(ConnectCode::kNotAuthorized, "unknown");
-  const auto status = prove(client, *facts, proof, parts_.surroundings.now().wall);
+  const WallTime now = parts_.surroundings.now().wall;
+  if (const std::string stale = proof.token ? "" : out_of_date(proof.certificate, now); !stale.empty())
+    return refused(ConnectCode::kNotAuthorized, stale);
+  const auto status = prove(client, *facts, proof, now);
   if (!status) return refused(ConnectCode::kNotAuthorized, status.error().message);
   Verdict verdict;
   verdict.code = ConnectCode::kAccepted;

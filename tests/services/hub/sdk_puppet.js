@@ -49,7 +49,7 @@ const does = {
     });
     client.on('error', (error) => say({ event: 'error', as: command.as, text: String(error) }));
     const options = command.options || {};
-    if (command.ca) options.ca = fs.readFileSync(command.ca, 'utf8');
+    for (const file of ['ca', 'cert', 'key']) if (command[file]) options[file] = fs.readFileSync(command[file], 'utf8');
     if (Object.keys(options).length > 0) await client.setOptions(options);
     await client.open();
   },
