@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <set>
 
+#include "services/iothub/credentials.hpp"
 #include "tests/services/hub/hub_test.hpp"
 
 namespace decklog::hub::test {
@@ -32,7 +33,7 @@ TEST_F(Session, OnlyWhoHasTheKeyGetsIn) {
   EXPECT_TRUE(try_open(kDeviceId, "sensor", kKey).ok) << hub_.log();
 }
 
-TEST_F(Session, ARekeyedOrDisabledIdentityIsOutAtOnce) {
+TEST_F(Session, ADisabledIdentityIsOutAtOnceUntilItIsEnabledAgain) {
   start();
   puppet_.start();
   const auto leaf = open("leaf-1");
@@ -40,9 +41,43 @@ TEST_F(Session, ARekeyedOrDisabledIdentityIsOutAtOnce) {
   hub_.enrol("leaf-1", "", kKey, "disabled");
   EXPECT_TRUE(eventually([&] { return hub_.client_state("leaf-1") != "connected"; }))
       << hub_.get("/v1/clients");
-  EXPECT_FALSE(try_open("leaf-1", "", kKey).ok);
+  EXPECT_EQ(try_open("leaf-1", "", kKey).error, "UnauthorizedError");
+  hub_.enrol("leaf-1");
+  EXPECT_TRUE(eventually([&] { return try_open("leaf-1", "", kKey).ok; })) << hub_.log();
+}
+
+TEST_F(Session, ARekeyedIdentityIsOutAtOnceAndComesBackWithItsNewKeyToItsSession) {
+  start();
+  puppet_.start();
+  const auto leaf = open("leaf-1");
+  do_("cloudMessages", leaf);
   hub_.enrol("leaf-1", "", kOtherKey);
-  EXPECT_TRUE(eventually([&] { return try_open("leaf-1", "", kOtherKey).ok; }));
+  EXPECT_TRUE(eventually([&] { return hub_.client_state("leaf-1") != "connected"; }))
+      << hub_.get("/v1/clients");
+  EXPECT_EQ(try_open("leaf-1", "", kKey).error, "UnauthorizedError");
+  const auto opened = try_open("leaf-1", "", kOtherKey);
+  ASSERT_TRUE(opened.ok) << opened.message;
+  do_("cloudMessages", "leaf-1/");
+  uplink::CloudMessage message;
+  message.device = "leaf-1";
+  message.body = "new key";
+  ASSERT_TRUE(hub_.fleet().send(message));
+  EXPECT_EQ(puppet_.wait("cloud", "leaf-1/").size(), 1u);
+}
+
+// A module may come with its device's key: that one's change is its own.
+TEST_F(Session, ADevicesNewKeyEndsItsModulesThatCameWithTheOld) {
+  start();
+  puppet_.start();
+  hub_.enrol(kDeviceId);
+  hub_.enrol(kDeviceId, "sensor", kOtherKey);
+  const auto token = iothub::make_sas_token(kHost + "/devices/" + kDeviceId, kKey, 4'000'000'000);
+  const auto arguments = hub_.plain_client(kDeviceId, "sensor", {{"password", token}});
+  ASSERT_TRUE(eventually([&] { return puppet_.call("mqtt", "sensor", arguments).ok; })) << hub_.log();
+  const auto closed = puppet_.events("closed", "sensor").size();
+  hub_.enrol(kDeviceId, "", kOtherKey);
+  EXPECT_EQ(puppet_.wait("closed", "sensor", closed + 1).size(), closed + 1) << hub_.get("/v1/clients");
+  EXPECT_FALSE(puppet_.call("mqtt", "sensor", arguments).ok);
 }
 
 TEST_F(Session, AModuleTakesItsCredentialsFromTheAgent) {
