@@ -19,8 +19,8 @@ inline constexpr std::size_t kMaxEventBytes = 2 * 1024 * 1024;
 
 std::string encode(const Envelope& event);
 Result<Envelope> decode(std::span<const std::uint8_t> bytes);
-// The same into an event that is used again and again: reading a long log then hardly allocates. After an error
-// `into` holds a mixture.
+// The same into an event that is used again and again: reading a long log then hardly allocates. After an
+// error `into` holds a mixture.
 Status decode(std::span<const std::uint8_t> bytes, Envelope& into);
 inline Result<Envelope> decode(std::string_view bytes) {
   return decode(std::span(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()));

@@ -12,8 +12,8 @@ namespace decklog::persistence {
 namespace fs = std::filesystem;
 namespace {
 
-// A live writer may drop a table between our listing and our opening of it, or a log once it is in a table that
-// our manifest does not have yet.
+// A live writer may drop a table between our listing and our opening of it, or a log once it is in a table
+// that our manifest does not have yet.
 constexpr int kOpenAttempts = 20;
 
 std::set<fs::path> logs_of(const fs::path& directory) {

@@ -15,14 +15,14 @@
 
 #include "events/build.hpp"
 #include "services/agent/agent.hpp"
-#include "services/loop/journal_keeper.hpp"
 #include "services/agent/management.hpp"
 #include "services/agent/module_services.hpp"
 #include "services/agent/telemetry.hpp"
-#include "services/uplink/uplink_factory.hpp"
+#include "services/loop/journal_keeper.hpp"
 #include "services/loop/startup_memory.hpp"
 #include "services/runtime/docker_runtime.hpp"
 #include "services/runtime/process_runtime.hpp"
+#include "services/uplink/uplink_factory.hpp"
 #include "services/workload/device_keys.hpp"
 #include "services/workload/redact.hpp"
 
@@ -148,7 +148,8 @@ Status AgentProcess::open() {
       if (agent_) agent_->loop().want_snapshot();
     });
   };
-  auto journal = loop::open_journal(config_.data_dir + "/agent/journal", config_.agent.journal_budget_bytes, hooks);
+  auto journal =
+      loop::open_journal(config_.data_dir + "/agent/journal", config_.agent.journal_budget_bytes, hooks);
   if (!journal)
     return error(journal.error().code,
                  "another agent is running on this data directory, or its journal cannot be used: " +

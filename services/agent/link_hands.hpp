@@ -13,8 +13,8 @@
 
 #include "services/agent/report.hpp"
 #include "services/agent/state.hpp"
-#include "services/loop/timers.hpp"
 #include "services/loop/service_loop.hpp"
+#include "services/loop/timers.hpp"
 #include "services/uplink/uplink.hpp"
 
 namespace decklog::agent {
@@ -32,7 +32,8 @@ struct LinkOptions {
 class LinkHands {
  public:
   LinkHands(boost::asio::any_io_executor executor, loop::ServiceLoop& loop, const AgentState& state,
-            loop::Surroundings& surroundings, loop::Timers& timers, uplink::Uplink& uplink, LinkOptions options);
+            loop::Surroundings& surroundings, loop::Timers& timers, uplink::Uplink& uplink,
+            LinkOptions options);
 
   void carry_out(const UplinkTransitioned& decision);
   // A durable event may have changed what there is to report.

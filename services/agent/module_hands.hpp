@@ -10,8 +10,8 @@
 
 #include "events/event.hpp"
 #include "services/agent/state.hpp"
-#include "services/loop/timers.hpp"
 #include "services/loop/service_loop.hpp"
+#include "services/loop/timers.hpp"
 #include "services/runtime/runtime.hpp"
 
 namespace decklog::agent {

@@ -136,7 +136,8 @@ class Section {
   // Where a key stands, or nothing when it is not in the file.
   const toml::node* at(const char* key) const { return table_ ? table_->get(key) : nullptr; }
   // Two keys that mean something only together.
-  void together(const char* one, const std::string& first, const char* other, const std::string& second) const {
+  void together(const char* one, const std::string& first, const char* other,
+                const std::string& second) const {
     if (first.empty() == second.empty()) return;
     const char* there = first.empty() ? other : one;
     refuse(at(there), there, std::string("needs ") + path(first.empty() ? one : other) + " beside it");

@@ -8,8 +8,8 @@
 #include <sstream>
 
 #include "events/build.hpp"
-#include "services/uplink/uplink_factory.hpp"
 #include "services/hub/hub_parts.hpp"
+#include "services/uplink/uplink_factory.hpp"
 #include "services/workload/server_certificate.hpp"
 
 namespace decklog::hub {
@@ -129,7 +129,7 @@ Status Hub::open_log() {
       std::make_unique<loop::ServiceLoop>(context_.get_executor(), log, core_, surroundings_, options);
   parts_->loop->on_release([this](const Envelope& event) { released(event); });
   parts_->timers = std::make_unique<loop::Timers>(context_.get_executor(), surroundings_,
-                                                   [this](const std::string&) { parts_->link->on_timer(); });
+                                                  [this](const std::string&) { parts_->link->on_timer(); });
   HubLink::Hooks link;
   link.on_change = [this](bool up) {
     parts_->link_tally.change(up, surroundings_.now().mono);

@@ -6,13 +6,13 @@
 #include <memory>
 #include <string>
 
-#include "services/loop/journal_keeper.hpp"
-#include "services/loop/timers.hpp"
 #include "services/broker/broker.hpp"
 #include "services/config/config.hpp"
 #include "services/hub/core.hpp"
 #include "services/hub/parts.hpp"
+#include "services/loop/journal_keeper.hpp"
 #include "services/loop/service_loop.hpp"
+#include "services/loop/timers.hpp"
 
 namespace decklog::hub {
 

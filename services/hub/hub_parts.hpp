@@ -6,7 +6,6 @@
 #include "persistence/message_store.hpp"
 #include "persistence/session_store.hpp"
 #include "persistence/twin_store.hpp"
-#include "services/loop/timers.hpp"
 #include "services/broker/broker.hpp"
 #include "services/broker/durable_session_store.hpp"
 #include "services/hub/forwarder.hpp"
@@ -14,6 +13,7 @@
 #include "services/hub/hub.hpp"
 #include "services/hub/link.hpp"
 #include "services/hub/loss_log.hpp"
+#include "services/loop/timers.hpp"
 #include "services/workload/device_keys.hpp"
 #include "services/workload/identities.hpp"
 

@@ -6,9 +6,9 @@
 #include <functional>
 #include <string>
 
-#include "services/loop/timers.hpp"
 #include "services/hub/core.hpp"
 #include "services/hub/parts.hpp"
+#include "services/loop/timers.hpp"
 #include "services/uplink/uplink.hpp"
 
 namespace decklog::hub {

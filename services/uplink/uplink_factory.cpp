@@ -50,10 +50,9 @@ Result<NatsOptions> nats_options(const config::Config& config) {
 }
 
 Result<std::unique_ptr<Uplink>> make_uplink(boost::asio::any_io_executor executor,
-                                                    const config::Config& config) {
+                                            const config::Config& config) {
   if (config.uplink.kind != "nats") {
-    return make_local_uplink(executor,
-                                     {.directory = config.uplink.directory, .device = config.device});
+    return make_local_uplink(executor, {.directory = config.uplink.directory, .device = config.device});
   }
   auto options = nats_options(config);
   if (!options) return options.error();

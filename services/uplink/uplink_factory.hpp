@@ -11,7 +11,7 @@
 namespace decklog::uplink {
 
 Result<std::unique_ptr<Uplink>> make_uplink(boost::asio::any_io_executor executor,
-                                                    const config::Config& config);
+                                            const config::Config& config);
 
 // What the nats uplink and the fleet tools connect with; reads the credential files.
 Result<NatsOptions> nats_options(const config::Config& config);

@@ -158,8 +158,9 @@ int main(int argc, char** argv) {
   std::printf("\nmedians, events/s                     ours     target\n");
   std::printf("append, one caller           %12.0f  %9.0f (0.8 x bare RocksDB %.0f; ratio %.2f)\n",
               median("one"), 0.8 * median("bare"), median("bare"), median("one") / median("bare"));
-  std::printf("append, 64 in flight         %12.0f     300000 (bare RocksDB, batches of 64: %.0f; ratio %.2f)\n",
-              median("many"), median("batches"), median("many") / median("batches"));
+  std::printf(
+      "append, 64 in flight         %12.0f     300000 (bare RocksDB, batches of 64: %.0f; ratio %.2f)\n",
+      median("many"), median("batches"), median("many") / median("batches"));
   std::printf("read and check, no decode    %12.0f\n", median("raw"));
   std::printf("read, check, decode, fold    %12.0f    4000000\n", median("fold"));
 }

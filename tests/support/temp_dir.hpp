@@ -13,7 +13,8 @@ class TempDir final {
  public:
   explicit TempDir(const std::filesystem::path& parent = std::filesystem::temp_directory_path()) {
     std::string pattern = (parent / "decklog-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary directory in " + parent.string());
+    if (::mkdtemp(pattern.data()) == nullptr)
+      throw std::runtime_error("no temporary directory in " + parent.string());
     path_ = pattern;
   }
   TempDir(const TempDir&) = delete;

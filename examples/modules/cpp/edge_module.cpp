@@ -22,7 +22,7 @@ constexpr auto kTokenLife = seconds(3600);
 constexpr auto kRenewAfter = seconds(2700);
 constexpr auto kPause = std::chrono::milliseconds(500);  // before a hub that is away is tried again
 constexpr auto kAnswerWait = seconds(30);
-constexpr auto kLook = std::chrono::milliseconds(200);  // whether the connection still stands
+constexpr auto kLook = std::chrono::milliseconds(200);    // whether the connection still stands
 constexpr const char* kTrustBundle = "trust-bundle.pem";  // in the module's own directory
 
 std::string variable(const char* name) {

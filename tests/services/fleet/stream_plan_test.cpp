@@ -1,5 +1,5 @@
-// `fleet init` against a server that is played: what is made, what is kept, what is refused. The real server's
-// part is in tests/e2e.
+// `fleet init` against a server that is played: what is made, what is kept, what is refused. The real
+// server's part is in tests/e2e.
 #include "services/fleet/stream_plan.hpp"
 
 #include <gtest/gtest.h>
@@ -44,7 +44,8 @@ class PlayedServer {
     return R"({"error":{"code":404,"err_code":10059,"description":"stream not found"}})";
   }
   std::string describe(const std::string& name) const {
-    json::object info{{"created", "2026-01-01T00:00:00Z"}, {"config", streams.at(name)}, {"state", json::object{}}};
+    json::object info{
+        {"created", "2026-01-01T00:00:00Z"}, {"config", streams.at(name)}, {"state", json::object{}}};
     if (clustered) info["cluster"] = json::object{{"leader", "n1"}};
     return json::serialize(info);
   }
@@ -122,7 +123,8 @@ TEST(FleetInit, WhatTheServerRefusesIsToldWithTheStreamsName) {
   const auto refused = server.init({});
   ASSERT_TRUE(refused.has_error());
   EXPECT_FALSE(refused.error().where.empty());
-  EXPECT_NE(refused.error().message.find("insufficient storage"), std::string::npos) << refused.error().message;
+  EXPECT_NE(refused.error().message.find("insufficient storage"), std::string::npos)
+      << refused.error().message;
 }
 
 TEST(FleetInit, ANumberOfReplicasThatCannotBeIsRefusedBeforeAnythingIsAsked) {

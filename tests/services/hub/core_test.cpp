@@ -140,7 +140,7 @@ class IdleLink : public testing::Test {
   loop::ServiceLoop loop_{context_.get_executor(), journal_, core_, surroundings_, {}};
   PingUplink uplink_{context_};
   loop::Timers timers_{context_.get_executor(), surroundings_,
-                        [this](const std::string&) { link_.on_timer(); }};
+                       [this](const std::string&) { link_.on_timer(); }};
   HubLink link_{context_.get_executor(),
                 loop_,
                 core_.state(),
