@@ -43,7 +43,7 @@ std::string name_of(PendingWork value) {
   return look_up(value, kNames);
 }
 std::string name_of(ModuleReason value) {
-  static constexpr std::array<std::string_view, 38> kNames{"none",
+  static constexpr std::array<std::string_view, 40> kNames{"none",
                                                            "desired-running",
                                                            "desired-stopped",
                                                            "desired-absent",
@@ -80,7 +80,9 @@ std::string name_of(ModuleReason value) {
                                                            "rebooted",
                                                            "adopted",
                                                            "operator-start",
-                                                           "seen-absent"};
+                                                           "seen-absent",
+                                                           "seen-stopped",
+                                                           "turn-revoked"};
   return look_up(value, kNames);
 }
 std::string name_of(DeploymentState value) {

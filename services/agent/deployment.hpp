@@ -27,7 +27,8 @@ inline constexpr std::size_t kMaxModules = 500;
 inline constexpr std::size_t kMaxTextBytes = 64 * 1024;  // any one string
 inline constexpr int kMaxDocumentDepth = 32;
 
-// Unhealthy is a state that people and the fleet get to see, and a moment in which a module may recover by itself.
+// Unhealthy is a state that people and the fleet get to see, and a moment in which a module may recover by
+// itself.
 inline constexpr Duration kUnhealthyGrace = std::chrono::seconds(5);
 
 struct Probe {

@@ -218,6 +218,20 @@ bool same_decisions(std::span<const Envelope> recorded, std::span<const Envelope
   return true;
 }
 
+Status check_replayable(const persistence::JournalReader& journal) {
+  std::string service;
+  persistence::Visitor visitor;
+  visitor.event = [&](const Envelope& event) {
+    if (const auto* started = std::get_if<ServiceStarted>(&event.fact)) service = started->service;
+    return service.empty();
+  };
+  visitor.missing = [](const persistence::MissingRange&) { return true; };
+  (void)journal.read_stream(StreamId::service(), {1}, visitor);
+  if (service.empty() || service == "agent") return {};
+  return error(Errc::kUnsupported,
+               "this is the log of the " + service + "; replay decides an agent's log again", "log");
+}
+
 ReplayReport replay_agent(const persistence::JournalReader& journal, const ReplayOptions& options) {
   ReplayReport report;
   const Sequence last = journal.durable_sequence();

@@ -65,6 +65,8 @@ struct ReplayReport {
   bool honest() const { return divergences.empty() && state_problems.empty(); }
 };
 
+// kUnsupported for another service's log: it is the agent's core that is run again.
+Status check_replayable(const persistence::JournalReader& journal);
 ReplayReport replay_agent(const persistence::JournalReader& journal, const ReplayOptions& options);
 
 // Hex SHA-256 of the state's snapshot.

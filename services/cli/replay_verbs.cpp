@@ -215,6 +215,7 @@ int replay(const Session& session, const LogArguments& arguments) {
     return replay_directory(session, arguments.path, *options);
   auto journal = arguments.path.empty() ? open(session, arguments) : audit::open_log(arguments.path);
   if (!journal) return complain(journal.error());
+  if (const Status fits = audit::check_replayable(**journal); !fits) return complain(fits.error());
   const auto begun = std::chrono::steady_clock::now();
   auto report = audit::replay_agent(**journal, *options);
   report.seconds = seconds_since(begun);
@@ -229,6 +230,7 @@ int replay(const Session& session, const LogArguments& arguments) {
 int minimise(const Session& session, const LogArguments& arguments) {
   auto journal = open(session, arguments);
   if (!journal) return complain(journal.error());
+  if (const Status fits = audit::check_replayable(**journal); !fits) return complain(fits.error());
   const auto done = audit::minimise(**journal, arguments.output, [](std::uint64_t inputs) {
     show_progress(std::to_string(inputs) + " inputs left");
   });

@@ -136,6 +136,8 @@ TEST(Streams, FollowTheSubjectOfTheFact) {
 TEST(Names, OfNumbersNobodyKnowsAreNumbers) {
   EXPECT_EQ(name_of(static_cast<ModuleState>(200)), "#200");
   EXPECT_EQ(name_of(ModuleState::kBackingOff), "backing-off");
+  for (int reason = 0; reason <= static_cast<int>(ModuleReason::kTurnRevoked); ++reason)
+    EXPECT_NE(name_of(static_cast<ModuleReason>(reason)).front(), '#') << reason;
   EXPECT_EQ(name_of(GapKind::kNotWritten), "not-written");
 }
 

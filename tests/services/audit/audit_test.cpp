@@ -22,6 +22,18 @@ TEST_F(AuditTest, AnHonestLogReplaysAlikeEachTime) {
   EXPECT_EQ(first.state_hash, state_hash(sim_.state()));
 }
 
+TEST_F(AuditTest, ALogOfAnotherServiceIsNotDecidedByTheAgentsCore) {
+  EXPECT_TRUE(check_replayable(*open(bundle("agent.dlb"))));
+  const auto log = open(bundle("hub.dlb", [](Envelope& event) {
+    if (auto* started = std::get_if<ServiceStarted>(&event.fact)) started->service = "hub";
+    return true;
+  }));
+  const auto fits = check_replayable(*log);
+  ASSERT_TRUE(fits.has_error());
+  EXPECT_EQ(fits.error().code, Errc::kUnsupported);
+  EXPECT_THAT(fits.error().message, testing::HasSubstr("log of the hub"));
+}
+
 TEST_F(AuditTest, TheFirstDivergenceIsToldWithExpectedGotAndCause) {
   const auto log = open(doctored("doctored.dlb"));
   const auto report = replay_agent(*log, {});
