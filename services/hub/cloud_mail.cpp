@@ -113,8 +113,9 @@ void CloudMail::on_delivered(std::uint64_t token, bool acknowledged) {
   --count_;
   if (acknowledged) {
     tries_.erase(sent.name);
+    // Also with a link: one that is dying takes the word of it and loses it.
     if (acknowledged_.size() >= kMaxRemembered) acknowledged_.clear();
-    if (sent.tag == 0 && !sent.name.empty()) acknowledged_.insert(sent.name);
+    if (!sent.name.empty()) acknowledged_.insert(sent.name);
   } else if (!sent.name.empty()) {
     ++tries_[sent.name];  // the session ended with the connection
   }

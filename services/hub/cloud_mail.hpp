@@ -63,7 +63,7 @@ class CloudMail final {
   std::map<std::uint64_t, Sent> sent_;            // by token
   std::size_t count_ = 0;                         // held and sent
   std::map<std::string, int> tries_;              // by name: connections that ended over it
-  std::set<std::string> acknowledged_;            // names; nobody upstream was told yet
+  std::set<std::string> acknowledged_;            // names; upstream may not have heard of it
 };
 
 }  // namespace decklog::hub
