@@ -61,18 +61,17 @@ Result<json::object> new_record(const IdentityArguments& arguments) {
   return record;
 }
 
-// What an SDK's fromConnectionString() takes.
+// What an SDK's fromConnectionString() takes. SDKs look at GatewayHostName beside a key only; with a
+// certificate the gateway is their host.
 std::string connection_string(const config::Config& config, const json::object& record) {
-  std::string out = "HostName=" + config.iothub_hostname;
+  const auto& proof = record.at("authentication").as_object();
+  const auto* keys = proof.if_contains("symmetricKey");
+  std::string out = "HostName=" + (keys ? config.iothub_hostname : config.gateway_hostname);
   out += ";DeviceId=" + std::string(record.at("deviceId").as_string());
   if (const auto* module = record.if_contains("moduleId"))
     out += ";ModuleId=" + std::string(module->as_string());
-  const auto& proof = record.at("authentication").as_object();
-  if (const auto* keys = proof.if_contains("symmetricKey")) {
-    out += ";SharedAccessKey=" + std::string(keys->at("primaryKey").as_string());
-  } else {
-    out += ";x509=true";
-  }
+  if (!keys) return out + ";x509=true";
+  out += ";SharedAccessKey=" + std::string(keys->at("primaryKey").as_string());
   return out + ";GatewayHostName=" + config.gateway_hostname;
 }
 
@@ -156,7 +155,7 @@ void add_identity_verb(CLI::App& fleet, Session& session) {
                        "with --new: X.509, fingerprint of its certificate; twice for a second one");
   prints->needs(fresh)->expected(1, 2);
   verb->add_flag("--authority", arguments->authority,
-                 "with --new: X.509, signed by an authority the hub trusts")
+                 "with --new: X.509, signed by an authority in hub.client_ca_file")
       ->needs(fresh)
       ->excludes(prints);
   verb->footer(
