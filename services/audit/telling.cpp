@@ -110,7 +110,8 @@ bool Telling::still_happens(const Coming& coming) {
     Timer& timer = timers_[coming.timer];
     const bool fires = timer.armed && timer.armings == coming.arming;
     if (fires) timer.armed = false;
-    return fires;
+    // The service ended in the moment it was due.
+    return fires && !(coming.stayed_quiet && as_recorded());
   }
   if (!coming.look.empty()) return coming.arming == run_ && needs_look(coming.look);
   const auto& place = record_.place(coming.step);
@@ -175,6 +176,14 @@ Envelope Telling::input_of(const Coming& coming) {
 bool Telling::needs_look(const std::string& module) const {
   const auto found = core_.state().modules.find(ModuleName(module));
   return report_.departure && found != core_.state().modules.end() && found->second.life.blind;
+}
+
+// Whatever the log holds up to now happened here, too.
+bool Telling::as_recorded() const {
+  for (std::size_t i = expected_; i < fates_.size() && record_.place(i).at < now_; ++i) {
+    if (fates_[i] != Fate::kFed) return false;
+  }
+  return !report_.departure;
 }
 
 Fact Telling::own_fact(const Coming& coming) const {
@@ -273,6 +282,7 @@ void Telling::set_timer(const TimerChange& change) {
     coming.step = recorded->fired;
     coming.order = record_.steps()[coming.step].input.sequence.value;
   }
+  coming.stayed_quiet = recorded && recorded->fired == kNone;
   coming.at = std::max(coming.at, now_);
   come(std::move(coming));
 }

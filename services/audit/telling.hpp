@@ -41,6 +41,7 @@ class Telling {
     std::string timer = {};                   // key, when it is one
     std::string look = {};                    // module to look at, when it is a look of our own
     std::uint64_t arming = 0;                 // of the timer; a look: run of the service that asked for it
+    bool stayed_quiet = false;                // a timer that the log armed, too, and that did not fire there
     friend bool operator>(const Coming& a, const Coming& b) {
       return std::tie(a.at, a.order) > std::tie(b.at, b.order);
     }
@@ -72,6 +73,7 @@ class Telling {
   void ask(const Asked& asked, const Envelope& decision);
   void set_timer(const TimerChange& change);
   bool needs_look(const std::string& module) const;
+  bool as_recorded() const;
   void compare(const Coming& coming, const Envelope& input, const std::vector<Envelope>& decisions);
   void depart(std::size_t step, const Envelope* input, const std::vector<Envelope>& decisions);
   void pass_over(std::size_t step);
