@@ -78,6 +78,7 @@ bool settled(const DesiredModule& module, const AgentState& state) {
   const auto found = state.modules.find(module.name);
   if (found == state.modules.end()) return false;
   const ModuleLife& life = found->second.life;
+  if (life.operator_hold) return true;  // whoever stopped it by hand did not mean the others
   switch (life.state) {
     case ModuleState::kRunning:
       return !life.has_probe || life.healthy_since_mono_ns != 0;
