@@ -248,8 +248,7 @@ void Engine::on_committed(const CommitReport& report) {
       close(*connection, "store-failed");
     }
   }
-  durable_group_ = std::max(durable_group_, report.through_group);
-  durable_message_ = std::max(durable_message_, report.through_message);
+  settle_publishes(report);
   while (!after_durable_.empty() && after_durable_.front().first <= durable_group_) {
     const auto then = std::move(after_durable_.front().second);
     after_durable_.pop_front();

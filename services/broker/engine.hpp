@@ -6,6 +6,8 @@
 
 #include <array>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/container/flat_set.hpp>
+#include <boost/unordered/unordered_flat_map.hpp>
 #include <deque>
 #include <list>
 #include <set>
@@ -17,12 +19,23 @@
 
 namespace decklog::broker {
 
+// A QoS 2 message that is taken and not acknowledged yet: a second copy of it, on whatever connection, waits
+// for the same as the first.
+struct OpenPublish final {
+  MessageKey message = 0;
+  GroupKey group = 0;
+  std::uint64_t use = 0;  // names this use of the packet identifier
+  bool held = false;      // by an intercepting policy
+  std::vector<std::pair<std::weak_ptr<Connection>, std::uint64_t>> places;  // of answers, while held
+};
+
 struct ClientSession final {
   mqtt::SubscriberId slot = 0;
   Client client;
   mqtt::Session state;
   Connection* connection = nullptr;
-  QueueKey queue = 0;     // 0 = clean session, nothing stored
+  boost::unordered_flat_map<std::uint16_t, OpenPublish> open_publishes;  // by packet identifier
+  QueueKey queue = 0;                                                    // 0 = clean session, nothing stored
   MessageKey cursor = 0;  // last message taken from the queue on this connection
   bool readable = true;   // the queue may have more
   bool in_pump_list = false;
@@ -93,7 +106,11 @@ class Engine final : public std::enable_shared_from_this<Engine> {
   Status load();
   // engine_publish.cpp
   void on_publish(Connection& connection, const mqtt::Frame& frame);
-  void not_taken(QueueKey queue, mqtt::Qos qos, std::uint16_t packet_id);
+  void repeat(Connection& connection, const mqtt::PublishPacket& packet);
+  void remember(ClientSession& session, std::uint16_t packet_id, OpenPublish open);
+  void decided(mqtt::SubscriberId slot, std::uint16_t packet_id, std::uint64_t use, bool accepted);
+  void not_taken(ClientSession& session, std::uint16_t packet_id);
+  void settle_publishes(const CommitReport& report);
   void intercept(Connection& connection, const mqtt::PublishPacket& packet, GroupKey group);
   struct Gate final {
     MessageKey message = 0;
@@ -166,6 +183,8 @@ class Engine final : public std::enable_shared_from_this<Engine> {
   std::vector<std::shared_ptr<Connection>> store_waiters_;
   std::vector<mqtt::SubscriberId> pump_list_;
   std::deque<std::pair<GroupKey, std::function<void(bool)>>> after_durable_;
+  boost::container::flat_set<mqtt::SubscriberId> publishing_;  // sessions with open publishes
+  std::uint64_t last_use_ = 0;
   GroupKey last_group_ = 0;
   GroupKey durable_group_ = 0;
   MessageKey durable_message_ = 0;

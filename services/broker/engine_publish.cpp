@@ -41,9 +41,7 @@ void Engine::on_publish(Connection& connection, const mqtt::Frame& frame) {
   GroupKey group = 0;
   if (packet.qos == Qos::kExactlyOnce) {
     // A second copy of an open one is answered, not published again [MQTT-4.3.3-2].
-    if (!session.state.inbox.begin(packet.packet_id)) {
-      return answer_publish(connection, packet, 0, last_group_);
-    }
+    if (!session.state.inbox.begin(packet.packet_id)) return repeat(connection, packet);
     if (session.stored()) {
       group = store_.add_incoming(session.client.client_id, packet.packet_id);
       last_group_ = std::max(last_group_, group);
@@ -58,7 +56,7 @@ void Engine::on_publish(Connection& connection, const mqtt::Frame& frame) {
     case PublishVerdict::kRoute: {
       auto gate = route(session.client.identity, packet, frame.raw);
       if (gate.refused) {
-        not_taken(session.queue, packet.qos, packet.packet_id);
+        if (packet.qos == Qos::kExactlyOnce) not_taken(session, packet.packet_id);
         return close(connection, "store-full");
       }
       return answer_publish(connection, packet, gate.message, std::max(group, gate.group));
@@ -74,39 +72,121 @@ void Engine::answer_publish(Connection& connection, const mqtt::PublishPacket& p
   std::string bytes;
   mqtt::append_acknowledgement(bytes, answer_type(packet.qos), packet.packet_id);
   const bool at_once = options_.ack_when == AckWhen::kAtOnce;
+  if (packet.qos == Qos::kExactlyOnce && !at_once && !is_durable(message, group)) {
+    remember(*connection.session, packet.packet_id, {message, group, 0, false, {}});
+  }
   connection.answer(std::move(bytes), at_once ? 0 : message, at_once ? 0 : group);
+}
+
+void Engine::repeat(Connection& connection, const mqtt::PublishPacket& packet) {
+  auto& session = *connection.session;
+  const auto open = session.open_publishes.find(packet.packet_id);
+  if (open == session.open_publishes.end()) return answer_publish(connection, packet, 0, 0);
+  if (!open->second.held) {
+    return answer_publish(connection, packet, open->second.message, open->second.group);
+  }
+  auto& places = open->second.places;
+  std::erase_if(places, [](const auto& place) {
+    const auto waiting = place.first.lock();
+    return !waiting || waiting->phase != Phase::kOpen;
+  });
+  places.emplace_back(connection.weak_from_this(), connection.hold_answer(open->second.group));
+}
+
+void Engine::remember(ClientSession& session, std::uint16_t packet_id, OpenPublish open) {
+  session.open_publishes.insert_or_assign(packet_id, std::move(open));
+  publishing_.insert(session.slot);
 }
 
 void Engine::intercept(Connection& connection, const mqtt::PublishPacket& packet, GroupKey group) {
   auto& session = *connection.session;
-  const auto qos = packet.qos;
   const auto packet_id = packet.packet_id;
-  const auto place = qos == Qos::kAtMostOnce ? 0 : connection.hold_answer(group);
+  const auto place = packet.qos == Qos::kAtMostOnce ? 0 : connection.hold_answer(group);
+  std::uint64_t use = 0;
+  if (packet.qos == Qos::kExactlyOnce) {
+    use = ++last_use_;
+    remember(session, packet_id, {0, group, use, true, {{connection.weak_from_this(), place}}});
+  }
   policy_.on_publish(session.client, packet,
-                     [weak = connection.weak_from_this(), engine = weak_from_this(), queue = session.queue,
-                      qos, packet_id, place, group](bool accepted) {
+                     [weak = connection.weak_from_this(), engine = weak_from_this(), slot = session.slot,
+                      qos = packet.qos, packet_id, place, use](bool accepted) {
                        const auto self = engine.lock();
+                       if (self && use != 0) return self->decided(slot, packet_id, use, accepted);
                        const auto waiting = weak.lock();
-                       if (self && !accepted) self->not_taken(queue, qos, packet_id);
                        if (!self || !waiting || waiting->phase != Phase::kOpen) return;
                        if (!accepted) return self->close(*waiting, "publish-not-accepted");
                        if (qos == Qos::kAtMostOnce) return;
                        std::string bytes;
                        mqtt::append_acknowledgement(bytes, answer_type(qos), packet_id);
                        waiting->fill_answer(place, std::move(bytes));
-                       // The QoS 2 identifier of a persistent session must be on disk as well.
-                       if (!self->is_durable(0, group)) self->waits_for_store(*waiting);
                      });
 }
 
-// It will be sent again: at QoS 2 that must not be mistaken for the second copy of a message that was taken.
-// A clean session forgets with its connection.
-void Engine::not_taken(QueueKey queue, Qos qos, std::uint16_t packet_id) {
-  const auto found = queues_.find(queue);
-  if (qos != Qos::kExactlyOnce || queue == 0 || found == queues_.end()) return;
-  auto& session = *found->second;
+// The policy's word on a QoS 2 message, for every connection on which it came.
+void Engine::decided(mqtt::SubscriberId slot, std::uint16_t packet_id, std::uint64_t use, bool accepted) {
+  auto* session = slot < slots_.size() ? slots_[slot].get() : nullptr;
+  if (session == nullptr) return;
+  const auto open = session->open_publishes.find(packet_id);
+  if (open == session->open_publishes.end() || open->second.use != use) return;
+  const auto group = open->second.group;
+  const auto places = std::exchange(open->second.places, {});
+  open->second.held = false;
+  if (!accepted) {
+    not_taken(*session, packet_id);
+  } else if (is_durable(0, group)) {
+    session->open_publishes.erase(open);
+  }
+  for (const auto& [weak, place] : places) {
+    const auto waiting = weak.lock();
+    if (!waiting || waiting->phase != Phase::kOpen) continue;
+    if (!accepted) {
+      close(*waiting, "publish-not-accepted");
+      continue;
+    }
+    std::string bytes;
+    mqtt::append_acknowledgement(bytes, PacketType::kPubrec, packet_id);
+    waiting->fill_answer(place, std::move(bytes));
+    // The identifier of a persistent session must be on disk as well.
+    if (!is_durable(0, group)) waits_for_store(*waiting);
+  }
+}
+
+// It will be sent again: that must not be mistaken for the second copy of a message that was taken.
+void Engine::not_taken(ClientSession& session, std::uint16_t packet_id) {
   session.state.inbox.end(packet_id);
+  session.open_publishes.erase(packet_id);
+  if (!session.stored()) return;
   last_group_ = std::max(last_group_, store_.remove_incoming(session.client.client_id, packet_id));
+}
+
+// What was committed needs no more waiting for; what the store did not keep was not taken.
+void Engine::settle_publishes(const CommitReport& report) {
+  const auto after_group = std::exchange(durable_group_, std::max(durable_group_, report.through_group));
+  const auto after_message =
+      std::exchange(durable_message_, std::max(durable_message_, report.through_message));
+  const auto failed = [&](const OpenPublish& open) {
+    if (report.status) return false;
+    return (open.group > after_group && open.group <= report.through_group) ||
+           (open.message > after_message && open.message <= report.through_message);
+  };
+  boost::container::flat_set<mqtt::SubscriberId> still;
+  for (const auto slot : publishing_) {
+    auto* session = slots_[slot].get();
+    if (session == nullptr) continue;
+    auto& publishes = session->open_publishes;
+    boost::unordered::erase_if(publishes, [&](const auto& each) {
+      const auto& [packet_id, open] = each;
+      if (open.held) return false;
+      if (failed(open)) session->state.inbox.end(packet_id);
+      return is_durable(open.message, open.group);
+    });
+    if (publishes.empty()) {
+      publishes = {};
+    } else {
+      still.insert(still.end(), slot);
+    }
+  }
+  publishing_ = std::move(still);
 }
 
 Engine::Gate Engine::route(std::string_view sender, const mqtt::PublishPacket& packet, std::string_view raw) {

@@ -172,6 +172,10 @@ void Engine::on_pubrec(Connection& connection, std::uint16_t packet_id) {
 // disk.
 void Engine::on_pubrel(Connection& connection, std::uint16_t packet_id) {
   auto& session = *connection.session;
+  if (const auto open = session.open_publishes.find(packet_id); open != session.open_publishes.end()) {
+    if (open->second.held) return close(connection, "PUBREL before PUBREC");
+    session.open_publishes.erase(open);
+  }
   GroupKey group = 0;
   if (session.state.inbox.end(packet_id) && session.stored()) {
     group = store_.remove_incoming(session.client.client_id, packet_id);

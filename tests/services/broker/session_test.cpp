@@ -240,6 +240,112 @@ TEST_F(SessionTest, AFailingStoreNeverAcknowledges) {
   bystander.expect_silence();
 }
 
+// The disk decides when: `sender` of QoS 2 messages and the parked reader of "q" are durable.
+class SlowDiskTest : public SessionTest {
+ protected:
+  void SetUp() override {
+    start({}, Commit::kByHand);
+    park_by_hand("reader");
+    park_by_hand("sender");
+    commit();
+  }
+  void commit() {
+    on_executor([&] { store_->commit(); });
+  }
+  void park_by_hand(const std::string& id) {
+    MqttClient c(port_);
+    c.send("\x10\x12\0\4MQTT\4\0\0\0\0\6"s + id + "\x82\6\0\1\0\1q\2"s);
+    ASSERT_TRUE(eventually([&] { return on_executor([&] { return broker_->stats().connections; }) == 1; }));
+    for (const auto answer : {PacketType::kConnack, PacketType::kSuback}) {
+      std::optional<Received> said;
+      ASSERT_TRUE(eventually([&] {
+        commit();
+        said = c.next(20);
+        return said.has_value();
+      }));
+      ASSERT_EQ(said->type, answer);
+    }
+    c.disconnect();
+    EXPECT_TRUE(c.closes_gracefully());
+  }
+  std::size_t kept() {
+    return on_executor([&] { return store_->messages(); });
+  }
+};
+
+TEST_F(SlowDiskTest, ARepeatedQosTwoMessageWaitsForTheDiskAsItsFirstCopy) {
+  auto first = back("sender");
+  first.publish("q", "once", 2, 9);
+  first.expect_silence();
+  auto second = back("sender");  // takes the session over
+  second.publish("q", "once", 2, 9, false, true);
+  second.expect_silence();
+  EXPECT_EQ(kept(), 2u);  // one copy each for the two that listen
+  commit();
+  EXPECT_EQ(second.expect(PacketType::kPubrec).id, 9);
+  EXPECT_EQ(kept(), 2u);
+}
+
+TEST_F(SlowDiskTest, AQosTwoMessageThatTheDiskDidNotKeepIsNewWhenItComesAgain) {
+  auto first = back("sender");
+  first.publish("q", "once", 2, 9);
+  first.expect_silence();
+  on_executor([&] { store_->fail(error(Errc::kNoSpace, "disk full")); });
+  EXPECT_EQ(first.next(), std::nullopt);
+  EXPECT_TRUE(first.closes_gracefully());
+  EXPECT_EQ(kept(), 0u);
+  auto second = back("sender");
+  second.publish("q", "once", 2, 9, false, true);
+  second.expect_silence();
+  commit();
+  EXPECT_EQ(second.expect(PacketType::kPubrec).id, 9);
+  EXPECT_EQ(kept(), 2u);
+}
+
+TEST_F(SlowDiskTest, ARepeatedQosTwoMessageWaitsForThePolicyThatHasItsFirstCopy) {
+  const auto asked = [&] { return on_executor([&] { return policy_.held.size(); }); };
+  for (const bool taken : {false, true}) {
+    auto first = back("sender");
+    first.publish("intercept/x", "needed", 2, 7);
+    ASSERT_TRUE(eventually([&] { return asked() == 1; }));
+    auto second = back("sender");
+    second.publish("intercept/x", "needed", 2, 7, false, true);
+    second.expect_silence();
+    commit();
+    second.expect_silence();  // the identifier is on disk; what is done with the message is not known
+    EXPECT_EQ(asked(), 1u);
+    on_executor([&] {
+      policy_.held.front()(taken);
+      policy_.held.clear();
+    });
+    if (taken) {
+      EXPECT_EQ(second.expect(PacketType::kPubrec).id, 7);
+      second.ack(PacketType::kPubrel, 7);
+      second.expect_silence();
+      commit();
+      EXPECT_EQ(second.expect(PacketType::kPubcomp).id, 7);
+    } else {
+      EXPECT_TRUE(second.closes_gracefully());
+    }
+  }
+}
+
+TEST_F(SlowDiskTest, ReleasingBeforeTheReceiptIsAnError) {  // [MQTT-4.3.3-1]
+  auto sender = back("sender");
+  sender.publish("intercept/x", "needed", 2, 7);
+  sender.ack(PacketType::kPubrel, 7);
+  EXPECT_TRUE(sender.closes_gracefully());
+  on_executor([&] {
+    policy_.held.front()(true);
+    policy_.held.clear();
+  });
+  commit();
+  auto again = back("sender");
+  again.publish("intercept/x", "needed", 2, 7, false, true);
+  EXPECT_EQ(again.expect(PacketType::kPubrec).id, 7);
+  EXPECT_EQ(on_executor([&] { return policy_.held.size(); }), 0u);
+}
+
 TEST_F(SessionTest, AcknowledgeAtOnceDoesNotWait) {
   BrokerOptions options;
   options.ack_when = AckWhen::kAtOnce;
