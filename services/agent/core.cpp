@@ -11,7 +11,7 @@ using runtime::Health;
 using runtime::Presence;
 
 std::vector<Envelope> AgentCore::take(const Envelope& input) {
-  Turn turn(state_, input);
+  Turn turn(state_, settled_, input);
   turn.run();
   return turn.take_decisions();
 }

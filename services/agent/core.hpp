@@ -25,7 +25,10 @@ class AgentCore {
   std::vector<Envelope> take(const Envelope& input);
 
   // Folds an event as recorded, deciding nothing: recovery.
-  void fold(const Envelope& event) { apply(state_, event); }
+  void fold(const Envelope& event) {
+    apply(state_, event);
+    settled_ = false;
+  }
 
   // False when the input would change nothing and is not worth a place in the log (an unchanged observation,
   // a passed probe of a healthy module).
@@ -36,6 +39,7 @@ class AgentCore {
 
  private:
   AgentState state_;
+  bool settled_ = false;  // see Turn
 };
 
 }  // namespace decklog::agent

@@ -234,6 +234,8 @@ DesiredModule read_module(const Reader& reader, const std::string& name, bool sy
   check_settings_members(settings);
   module.kind == RuntimeKind::kDocker ? read_docker_settings(settings, module)
                                       : read_process_settings(settings, module);
+  module.has_probe =
+      module.startup || module.liveness || module.create_options.find("\"Healthcheck\"") != std::string::npos;
   const auto digest = sha256(hash_of_spec(module));
   module.spec_hash = hex(digest);
   for (int i = 0; i < 8; ++i) module.spec = module.spec << 8 | digest[i];

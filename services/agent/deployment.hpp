@@ -56,6 +56,7 @@ struct DesiredModule {
   std::map<std::string, std::string> env;
   Duration stop_timeout = std::chrono::seconds(10);
   std::optional<Probe> startup, liveness;
+  bool has_probe = false;  // one of these, or a HEALTHCHECK in the createOptions
 
   std::string image, digest, create_options = "{}";  // docker
   std::vector<std::string> command;                  // process
@@ -64,10 +65,6 @@ struct DesiredModule {
 
   std::string spec_hash;   // 64 hex digits over what the module is made of
   std::uint64_t spec = 0;  // its first 8 bytes; never 0
-
-  bool has_probe() const {
-    return startup || liveness || create_options.find("\"Healthcheck\"") != std::string::npos;
-  }
 };
 
 struct RegistryLogin {

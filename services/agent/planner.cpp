@@ -14,7 +14,7 @@ ModuleWanted wanted_of(const DesiredModule& module) {
   wanted.spec = module.spec;
   wanted.needs_pull =
       module.kind == runtime::RuntimeKind::kProcess || module.pull_policy == runtime::PullPolicy::kOnCreate;
-  wanted.has_probe = module.has_probe();
+  wanted.has_probe = module.has_probe;
   return wanted;
 }
 
@@ -45,13 +45,19 @@ std::string changed_spec(const DesiredModule& now, const DesiredModule* before) 
   return text.empty() ? "what it is made of changed" : text + " changed";
 }
 
+// The module's machine was told all that the deployment says of it.
+bool told(const DesiredModule& module, const ModuleLife& life) {
+  return life.wanted_spec != 0 && life.wanted_spec == module.spec && life.target == module.status &&
+         life.policy == module.policy && life.has_probe == module.has_probe;
+}
+
 std::optional<PlanStep> step_for(const DesiredModule& module, const AgentState& state) {
-  PlanStep step{module.name, PlanAction::kCreate, "", wanted_of(module)};
   const auto found = state.modules.find(module.name);
-  if (found == state.modules.end() || found->second.life.wanted_spec == 0) {
-    step.why = found != state.modules.end() && found->second.life.exists
-                   ? "found at the runtime, not managed yet"
-                   : "not there";
+  const bool known = found != state.modules.end();
+  if (known && told(module, found->second.life)) return std::nullopt;
+  PlanStep step{module.name, PlanAction::kCreate, "", wanted_of(module)};
+  if (!known || found->second.life.wanted_spec == 0) {
+    step.why = known && found->second.life.exists ? "found at the runtime, not managed yet" : "not there";
     return step;
   }
   const ModuleLife& life = found->second.life;
@@ -59,25 +65,18 @@ std::optional<PlanStep> step_for(const DesiredModule& module, const AgentState& 
     step.action = life.exists ? PlanAction::kReplace : PlanAction::kCreate;
     step.why = life.target == ModuleTarget::kAbsent ? "wanted again"
                                                     : changed_spec(module, state.desired(module.name));
-    return step;
-  }
-  if (life.target != step.wanted.target) {
+  } else if (life.target != step.wanted.target) {
     step.action = step.wanted.target == ModuleTarget::kRunning ? PlanAction::kStart : PlanAction::kStop;
     step.why = "desired status is " + name_of(step.wanted.target);
-    return step;
+  } else {
+    step.action = PlanAction::kAdjust;
+    step.why = changed_settings(life, step.wanted);
   }
-  step.action = PlanAction::kAdjust;
-  step.why = changed_settings(life, step.wanted);
-  if (step.why.empty()) return std::nullopt;
   return step;
 }
 
-// Does not hold up modules of a higher order (any more).
-bool settled(const DesiredModule& module, const AgentState& state) {
-  if (module.status != ModuleTarget::kRunning) return true;
-  const auto found = state.modules.find(module.name);
-  if (found == state.modules.end()) return false;
-  const ModuleLife& life = found->second.life;
+// Wanted to run, and does not hold up modules of a higher order (any more).
+bool settled(const ModuleLife& life) {
   if (life.operator_hold) return true;  // whoever stopped it by hand did not mean the others
   switch (life.state) {
     case ModuleState::kRunning:
@@ -95,10 +94,7 @@ bool settled(const DesiredModule& module, const AgentState& state) {
   }
 }
 
-bool as_wanted(const DesiredModule& module, const AgentState& state) {
-  const auto found = state.modules.find(module.name);
-  if (found == state.modules.end()) return false;
-  const ModuleLife& life = found->second.life;
+bool as_wanted(const DesiredModule& module, const ModuleLife& life) {
   if (life.wanted_spec != module.spec || life.current_spec != module.spec ||
       life.pending != PendingWork::kNone)
     return false;
@@ -110,6 +106,35 @@ bool as_wanted(const DesiredModule& module, const AgentState& state) {
   // A module that ended well and whose policy lets it rest has done what was wanted; so has one an operator
   // holds.
   return life.state == ModuleState::kStopped && (life.last_end == EndCause::kClean || life.operator_hold);
+}
+
+// Told what is wanted, and not yet that it may start.
+bool waits_for_turn(const ModuleLife& life) {
+  return !life.may_start && life.target == ModuleTarget::kRunning;
+}
+
+// What is wanted beside what there is, by name; either may be missing.
+template <class Visit>
+void side_by_side(const Deployment& deployment, const AgentState& state, Visit visit) {
+  auto wanted = deployment.modules.begin();
+  auto there = state.modules.begin();
+  while (wanted != deployment.modules.end() || there != state.modules.end()) {
+    const auto order = wanted == deployment.modules.end() ? std::strong_ordering::greater
+                       : there == state.modules.end()     ? std::strong_ordering::less
+                                                          : wanted->first <=> there->first;
+    visit(order > 0 ? nullptr : &wanted->second, order < 0 ? nullptr : &there->second.life);
+    if (order <= 0) ++wanted;
+    if (order >= 0) ++there;
+  }
+}
+
+// Beyond every order that a deployment can name.
+constexpr std::uint64_t kNobody = std::uint64_t{1} << 32;
+
+// The lowest order among modules that hold up those of a higher one.
+std::uint64_t held_up_above(const DesiredModule& module, const ModuleLife* life) {
+  const bool holds_up = module.status == ModuleTarget::kRunning && !(life && settled(*life));
+  return holds_up ? module.startup_order : kNobody;
 }
 
 }  // namespace
@@ -155,31 +180,35 @@ std::vector<PlanStep> plan(const Deployment& deployment, const AgentState& state
   return steps;
 }
 
-std::vector<ModuleName> granted_turns(const Deployment& deployment, const AgentState& state) {
-  std::uint32_t waiting_order = 4294967295u;  // lowest order among modules that still hold others up
-  bool all_settled = true;
-  for (const auto& [name, module] : deployment.modules) {
-    if (settled(module, state)) continue;
-    waiting_order = all_settled ? module.startup_order : std::min(waiting_order, module.startup_order);
-    all_settled = false;
-  }
-  std::vector<ModuleName> granted;
-  for (const auto& [name, module] : deployment.modules) {
-    const auto found = state.modules.find(name);
-    if (found == state.modules.end() || found->second.life.may_start ||
-        found->second.life.target != ModuleTarget::kRunning)
-      continue;
-    if (all_settled || module.startup_order <= waiting_order) granted.push_back(name);
-  }
-  return granted;
+Survey survey(const Deployment& deployment, const AgentState& state) {
+  Survey seen{.converged = true};
+  std::uint64_t held = kNobody, due = kNobody;  // lowest order that holds others up, that waits for its turn
+  side_by_side(deployment, state, [&](const DesiredModule* module, const ModuleLife* life) {
+    if (!module) {  // is being removed and not gone yet, or has to be told
+      seen.differs = seen.differs || life->target != ModuleTarget::kAbsent;
+      seen.converged = false;
+      return;
+    }
+    seen.differs = seen.differs || !life || !told(*module, *life);
+    seen.converged = seen.converged && life && as_wanted(*module, *life);
+    held = std::min(held, held_up_above(*module, life));
+    if (life && waits_for_turn(*life)) due = std::min<std::uint64_t>(due, module->startup_order);
+  });
+  seen.turn_due = due != kNobody && due <= held;
+  return seen;
 }
 
-bool converged(const Deployment& deployment, const AgentState& state) {
-  for (const auto& [name, module] : deployment.modules) {
-    if (!as_wanted(module, state)) return false;
-  }
-  // Whatever else is there is being removed and not gone yet.
-  return state.modules.size() == deployment.modules.size();
+std::vector<ModuleName> granted_turns(const Deployment& deployment, const AgentState& state) {
+  std::uint64_t held = kNobody;
+  side_by_side(deployment, state, [&](const DesiredModule* module, const ModuleLife* life) {
+    if (module) held = std::min(held, held_up_above(*module, life));
+  });
+  std::vector<ModuleName> granted;
+  side_by_side(deployment, state, [&](const DesiredModule* module, const ModuleLife* life) {
+    if (module && life && waits_for_turn(*life) && module->startup_order <= held)
+      granted.push_back(module->name);
+  });
+  return granted;
 }
 
 }  // namespace decklog::agent

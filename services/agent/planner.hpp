@@ -31,12 +31,17 @@ struct PlanStep {
 std::vector<PlanStep> plan(const Deployment& deployment, const AgentState& state);
 std::string describe(const PlanStep& step);
 
+// What a turn of the core has to know, found in one walk over both lists and without words.
+struct Survey {
+  bool differs = false;    // plan() has steps
+  bool turn_due = false;   // granted_turns() names somebody
+  bool converged = false;  // every wanted module is as wanted, and nothing else is left
+};
+Survey survey(const Deployment& deployment, const AgentState& state);
+
 // Modules whose turn in the startup order has come and who have not been told. A module waits for those of a
 // lower order until they run (are healthy, when they have a probe), rest, or have failed once: a broken
 // module delays others, it never keeps them down for good.
 std::vector<ModuleName> granted_turns(const Deployment& deployment, const AgentState& state);
-
-// Every wanted module is as wanted, and nothing else is left.
-bool converged(const Deployment& deployment, const AgentState& state);
 
 }  // namespace decklog::agent

@@ -84,11 +84,32 @@ sm::ModuleInput meaning(const WorkFinished& work) {
   return sm::RemoveFailed{};
 }
 
+template <class Fact, class... Others>
+constexpr bool kIsOneOf = (std::is_same_v<Fact, Others> || ...);
+
+// Facts whose fold changes nothing the planner looks at: the document in force, the modules there are, their
+// lives, the deployment's life. Of any other it is supposed that it does. (A module seen for the first time
+// is one more that there is: told by their number.)
+bool unseen_by_plan(const Fact& fact) {
+  return std::visit(
+      []<class One>(const One&) {
+        return kIsOneOf<One, ModuleObserved, WorkFinished, PullProgressed, ProbeFinished, TimerFired,
+                        LinkObserved, UplinkTransitioned, InputRejected, ReportAcknowledged>;
+      },
+      fact);
+}
+
 }  // namespace
 
-Turn::Turn(AgentState& state, const Envelope& input)
-    : state_(state), input_(input), boot_before_(state.boot) {
-  apply(state_, input_);
+Turn::Turn(AgentState& state, bool& settled, const Envelope& input)
+    : state_(state), settled_(settled), input_(input), boot_before_(state.boot) {
+  take_in(input_);
+}
+
+void Turn::take_in(const Envelope& event) {
+  const std::size_t modules = state_.modules.size();
+  apply(state_, event);
+  settled_ = settled_ && unseen_by_plan(event.fact) && modules == state_.modules.size();
 }
 
 void Turn::run() {
@@ -252,8 +273,8 @@ sm::Context Turn::context() {
 
 void Turn::tell(const ModuleName& name, const sm::ModuleInput& input, Sequence cause) {
   const auto* desired = state_.desired(name);
-  const bool made = !state_.modules.contains(name);
-  const ModuleLife before = state_.modules[name].life;
+  const auto [record, made] = state_.modules.try_emplace(name);
+  const ModuleLife before = record->second.life;
   // A life that begins while its runtime is away begins blind: nothing is asked of nobody.
   if (made && desired && !engine_there(*desired)) {
     tell(name, sm::EngineGone{}, cause);
@@ -314,26 +335,45 @@ void Turn::tell_uplink(const sm::UplinkInput& input) {
 }
 
 void Turn::settle() {
-  for (int round = 0; round < kMaxRounds; ++round) {
+  for (int round = 0; !settled_ && round < kMaxRounds; ++round) {
     const Document* document = state_.in_force();
     if (!document) return;
     const std::size_t before = decisions_.size();
-    for (const auto& step : plan(document->deployment, state_))
-      tell(step.module, step.wanted, deployment_decision_);
-    for (const auto& name : granted_turns(document->deployment, state_)) tell(name, sm::TurnGranted{});
-    const bool good = converged(document->deployment, state_);
-    const auto now = state_.deployment.state;
-    const bool applying = now == DeploymentState::kApplying || now == DeploymentState::kRollingBack ||
-                          now == DeploymentState::kFailed;
-    if (good && applying) tell_deployment(sm::Converged{});
-    if (!good && (!applying || state_.deployment.healthy_since_mono_ns != 0)) tell_deployment(sm::Diverged{});
+    settled_ = plan_once(document->deployment);
     if (decisions_.size() == before) return;
+    settled_ = false;
   }
 }
 
+bool Turn::plan_once(const Deployment& wanted) {
+  Survey seen = survey(wanted, state_);
+  bool told = seen.differs;
+  if (seen.differs) {
+    for (const auto& step : plan(wanted, state_)) tell(step.module, step.wanted, deployment_decision_);
+    seen = survey(wanted, state_);
+  }
+  if (seen.turn_due) {
+    told = true;
+    for (const auto& name : granted_turns(wanted, state_)) tell(name, sm::TurnGranted{});
+    seen = survey(wanted, state_);
+  }
+  const auto now = state_.deployment.state;
+  const bool applying = now == DeploymentState::kApplying || now == DeploymentState::kRollingBack ||
+                        now == DeploymentState::kFailed;
+  if (seen.converged && applying) {
+    told = true;  // may be heard when it has been so for long enough
+    tell_deployment(sm::Converged{});
+  }
+  // Whether this is heard depends on the deployment's life alone.
+  if (!seen.converged && (!applying || state_.deployment.healthy_since_mono_ns != 0))
+    tell_deployment(sm::Diverged{});
+  return !told;
+}
+
 Sequence Turn::decide(Fact fact, Sequence cause) {
-  Envelope event;
-  event.sequence = decisions_.empty() ? input_.sequence.next() : decisions_.back().sequence.next();
+  const Sequence sequence = decisions_.empty() ? input_.sequence.next() : decisions_.back().sequence.next();
+  Envelope& event = decisions_.emplace_back();
+  event.sequence = sequence;
   event.stream = stream_of(fact);
   event.time = input_.time;
   event.boot = input_.boot;
@@ -342,11 +382,10 @@ Sequence Turn::decide(Fact fact, Sequence cause) {
   event.build = input_.build;
   event.actor = input_.actor;
   event.fact = std::move(fact);
-  apply(state_, event);
+  take_in(event);
   if (state_.deployment.version != 0)
     event.correlation = Correlation("deployment/" + std::to_string(state_.deployment.version));
-  decisions_.push_back(std::move(event));
-  return decisions_.back().sequence;
+  return sequence;
 }
 
 void Turn::reject(std::string machine, std::string subject, std::string in_state, std::string_view input,

@@ -18,7 +18,9 @@ inline constexpr std::string_view kEngineAway = "engine";
 
 class Turn {
  public:
-  Turn(AgentState& state, const Envelope& input);
+  // `settled`: planning for `state` would say nothing, now or later, until something changes that it looks
+  // at. The turn keeps it true to its name. Only a saving: a turn that begins with false decides the same.
+  Turn(AgentState& state, bool& settled, const Envelope& input);
 
   void run();
   std::vector<Envelope> take_decisions() { return std::move(decisions_); }
@@ -45,6 +47,10 @@ class Turn {
 
   // Plans and grants turns until nothing more follows, then looks whether the deployment converged.
   void settle();
+  // One round of it. True when nobody was told anything that might be heard another time.
+  bool plan_once(const Deployment& wanted);
+  // Folds an event of this turn.
+  void take_in(const Envelope& event);
   void tell_health(const ModuleName& name, const ModuleObserved& seen);
 
   Sequence decide(Fact fact, Sequence cause);
@@ -54,6 +60,7 @@ class Turn {
   bool engine_there(const DesiredModule& module) const;
 
   AgentState& state_;
+  bool& settled_;
   const Envelope& input_;
   BootId boot_before_;
   std::vector<Envelope> decisions_;

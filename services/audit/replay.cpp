@@ -4,7 +4,6 @@
 #include "persistence/merkle.hpp"
 #include "services/agent/recovery.hpp"
 #include "services/audit/bundle.hpp"
-#include "services/audit/recorded_steps.hpp"
 #include "services/audit/sentences.hpp"
 #include "services/audit/sight.hpp"
 
@@ -15,6 +14,31 @@ using agent::AgentCore;
 using agent::AgentState;
 
 constexpr std::uint64_t kProgressEvery = 65536;
+
+// The step being read. What it is made of keeps its memory from one step to the next.
+class StepRead {
+ public:
+  void begin(const Envelope& input) {
+    input_ = input;
+    count_ = 0;
+    open_ = true;
+  }
+  void add(const Envelope& decision) {
+    if (count_ == decisions_.size()) decisions_.emplace_back();
+    decisions_[count_++] = decision;
+  }
+  void end() { open_ = false; }
+  bool open() const { return open_; }
+  const Envelope& input() const { return input_; }
+  std::span<const Envelope> decisions() const { return std::span(decisions_).first(count_); }
+  Sequence last() const { return count_ == 0 ? input_.sequence : decisions_[count_ - 1].sequence; }
+
+ private:
+  Envelope input_;
+  std::vector<Envelope> decisions_;
+  std::size_t count_ = 0;
+  bool open_ = false;
+};
 
 class Replay {
  public:
@@ -33,13 +57,13 @@ class Replay {
                                    std::to_string(unknown->type) + ", unknown to this build");
     }
     const EventKind kind = info(event.fact).kind;
-    if (kind == EventKind::kDecision && step_) {
-      step_->decisions.push_back(event);
+    if (kind == EventKind::kDecision && step_.open()) {
+      step_.add(event);
       return true;
     }
     if (!finish_step()) return false;
     if (kind == EventKind::kInput) {
-      step_ = RecordedStep{event, {}};
+      step_.begin(event);
       return true;
     }
     if (const auto* taken = std::get_if<SnapshotTaken>(&event.fact)) compare_state(event, *taken);
@@ -64,28 +88,27 @@ class Replay {
 
   // `open`: what follows is missing, and may hold more decisions of this step.
   bool finish_step(bool open = false) {
-    if (!step_) return true;
-    const RecordedStep step = std::move(*step_);
-    step_.reset();
+    if (!step_.open()) return true;
+    step_.end();
+    const Envelope& input = step_.input();
+    const auto recorded = step_.decisions();
     ++report_.inputs;
-    report_.decisions += step.decisions.size();
-    auto got = core_.take(step.input);
-    if (open && step.decisions.size() < got.size()) got.resize(step.decisions.size());
-    const bool same = same_decisions(step.decisions, got);
-    bool follows = false;
+    report_.decisions += recorded.size();
+    auto got = core_.take(input);
+    if (open && recorded.size() < got.size()) got.resize(recorded.size());
+    const bool same = same_decisions(recorded, got);
     if (own_) {
-      const auto own = own_->take(step.input);
-      follows = same && !same_decisions(step.decisions, own);
-      if (follows) note_divergence(step, own, true);
+      const auto own = own_->take(input);
+      if (same && !same_decisions(recorded, own)) note_divergence(own, true);
     }
     if (!same) {
-      note_divergence(step, got, false);
+      note_divergence(got, false);
       if (!own_) own_ = core_;
       // The recorded decisions count from here on. A step that differs is rare: its state is made again.
-      core_ = AgentCore(agent::recover(journal_, last_of(step)).state);
+      core_ = AgentCore(agent::recover(journal_, step_.last()).state);
     }
-    if (options_.step && !options_.step({step.input, step.decisions, got, same})) return false;
-    if (options_.progress && report_.inputs % kProgressEvery == 0) options_.progress(step.input.sequence);
+    if (options_.step && !options_.step({input, recorded, got, same})) return false;
+    if (options_.progress && report_.inputs % kProgressEvery == 0) options_.progress(input.sequence);
     return report_.divergences.size() < options_.most;
   }
 
@@ -131,9 +154,6 @@ class Replay {
     core_.fold(event);
     return false;
   }
-  static Sequence last_of(const RecordedStep& step) {
-    return step.decisions.empty() ? step.input.sequence : step.decisions.back().sequence;
-  }
 
   void fold(const Envelope& event) {
     core_.fold(event);
@@ -154,21 +174,23 @@ class Replay {
       report_.not_proven.push_back(where + " has another digest than build " + event.build + " gave it");
   }
 
-  void note_divergence(const RecordedStep& step, const std::vector<Envelope>& got, bool consequence) {
+  void note_divergence(const std::vector<Envelope>& got, bool consequence) {
+    const Envelope& input = step_.input();
+    const auto recorded = step_.decisions();
     Divergence out;
-    out.input = step.input.sequence;
-    out.input_text = std::string(info(step.input.fact).name) + " on " + step.input.stream.value + ": " +
-                     sentence(step.input);
+    out.input = input.sequence;
+    out.input_text =
+        std::string(info(input.fact).name) + " on " + input.stream.value + ": " + sentence(input);
     out.consequence = consequence;
-    out.recorded_by = step.input.build;
+    out.recorded_by = input.build;
     std::size_t i = 0;
-    while (i < step.decisions.size() && i < got.size() && step.decisions[i].fact == got[i].fact) ++i;
-    if (i < step.decisions.size()) out.expected = step.decisions[i];
+    while (i < recorded.size() && i < got.size() && recorded[i].fact == got[i].fact) ++i;
+    if (i < recorded.size()) out.expected = recorded[i];
     if (i < got.size()) out.got = got[i];
     if (out.expected && out.got) out.fields = differences(out.expected->fact, out.got->fact);
-    const Envelope& about = out.expected ? *out.expected : out.got ? *out.got : step.input;
-    out.chain = causes_of(journal_, out.expected ? *out.expected : step.input);
-    if (const auto before = newest_decision_before(journal_, about.stream, step.input.sequence))
+    const Envelope& about = out.expected ? *out.expected : out.got ? *out.got : input;
+    out.chain = causes_of(journal_, out.expected ? *out.expected : input);
+    if (const auto before = newest_decision_before(journal_, about.stream, input.sequence))
       out.state = fact_json(before->fact);
     report_.divergences.push_back(std::move(out));
   }
@@ -178,7 +200,7 @@ class Replay {
   std::optional<AgentCore> own_;  // from the first divergence on: with this build's own
   const ReplayOptions& options_;
   ReplayReport& report_;
-  std::optional<RecordedStep> step_;
+  StepRead step_;
   std::optional<Blind> blind_;  // decisions cannot be made again
   std::string last_build_;
 };

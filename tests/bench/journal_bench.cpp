@@ -23,7 +23,7 @@ constexpr int kPairs = 5;
 constexpr std::uint64_t kOneByOne = 1000;
 constexpr std::uint64_t kInFlight = 64;
 constexpr std::uint64_t kMany = 60'000;
-constexpr std::uint64_t kReplayed = 300'000;
+std::uint64_t replayed_events = 300'000;  // or the first argument: few are enough to count instructions
 
 std::map<std::string, std::vector<double>> results;
 
@@ -127,10 +127,10 @@ void replay(benchmark::State& state) {
   const TempDir dir(std::filesystem::current_path());
   const auto journal =
       RocksJournal::open({.directory = dir.path() / "j", .sync = SyncPolicy::kNever}).value();
-  append(*journal, kReplayed, 512);
+  append(*journal, replayed_events, 512);
   for (auto _ : state) {
     std::uint64_t bytes = 0;
-    timed(state, "raw", kReplayed, [&] {
+    timed(state, "raw", replayed_events, [&] {
       (void)journal->read_raw({1}, {~0ull},
                               {[&](const RawEvent& raw) { return (bytes += raw.bytes.size()) > 0; }});
     });
@@ -142,7 +142,7 @@ void replay(benchmark::State& state) {
         restarts += fact->life.restart_count;
       return {};
     };
-    timed(state, "fold", kReplayed, [&] { (void)fold(*journal, {}, callbacks); });
+    timed(state, "fold", replayed_events, [&] { (void)fold(*journal, {}, callbacks); });
     benchmark::DoNotOptimize(restarts);
   }
 }
@@ -154,6 +154,7 @@ BENCHMARK(replay)->UseManualTime()->Iterations(kPairs)->Unit(benchmark::kMillise
 int main(int argc, char** argv) {
   using decklog::persistence::median;
   benchmark::Initialize(&argc, argv);
+  if (argc > 1) decklog::persistence::replayed_events = std::strtoull(argv[1], nullptr, 10);
   benchmark::RunSpecifiedBenchmarks();
   std::printf("\nmedians, events/s                     ours     target\n");
   std::printf("append, one caller           %12.0f  %9.0f (0.8 x bare RocksDB %.0f; ratio %.2f)\n",

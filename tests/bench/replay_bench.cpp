@@ -19,7 +19,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr int kRounds = 5;
-constexpr std::uint64_t kLeastEvents = 200'000;
+std::uint64_t least_events = 200'000;  // or the first argument: few are enough to count instructions
 
 std::map<std::string, std::vector<double>> results;
 
@@ -50,7 +50,7 @@ std::string deployment(int version) {
 // A device's life, in virtual time: crash loops, health that comes and goes, a deployment now and then.
 void live(agent::sim::AgentSim& sim) {
   int version = 0;
-  for (std::uint64_t round = 0; sim.journal.next_sequence().value <= kLeastEvents; ++round) {
+  for (std::uint64_t round = 0; sim.journal.next_sequence().value <= least_events; ++round) {
     if (round % 200 == 0) sim.deploy(deployment(++version));
     for (int i = 0; i < 6; ++i) sim.end_run("module" + std::to_string(i), i % 2 == 0 ? 1 : 139, 0);
     for (const char* ill : {"module10", "module11"}) {
@@ -133,6 +133,7 @@ BENCHMARK(replay)->UseManualTime()->Iterations(kRounds)->Unit(benchmark::kMillis
 int main(int argc, char** argv) {
   using decklog::audit::median;
   benchmark::Initialize(&argc, argv);
+  if (argc > 1) decklog::audit::least_events = std::strtoull(argv[1], nullptr, 10);
   benchmark::RunSpecifiedBenchmarks();
   std::printf("\nmedians, events                  a second  a CPU second     target\n");
   std::printf("decide again, compare        %12.0f  %12.0f    1000000\n", median("decoded"),

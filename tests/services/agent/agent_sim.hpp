@@ -10,6 +10,7 @@
 
 #include "persistence/memory_journal.hpp"
 #include "services/agent/core.hpp"
+#include "services/agent/planner.hpp"
 #include "services/agent/recovery.hpp"
 #include "services/workload/redact.hpp"
 #include "statemachines/deployment_machine.hpp"
@@ -288,10 +289,14 @@ class AgentSim {
     event.actor = std::move(actor);
     event.build = "sim";
     event.fact = std::move(input);
+    AgentCore plans_anew(core_.state());
     const auto decisions = core_.take(event);
+    if (plans_anew.take(event) != decisions)
+      broken.push_back("planning only when something changed decides otherwise, at " + event.stream.value);
     std::vector<Envelope> step{event};
     step.insert(step.end(), decisions.begin(), decisions.end());
     check(step);
+    check_survey();
     journal.append(step, [this](Status done) {
       if (!done) broken.push_back("the journal refused: " + describe(done.error()));
     });
@@ -310,6 +315,17 @@ class AgentSim {
       if (event.cause >= event.sequence) broken.push_back("a cause that comes later");
     }
     if (step.size() > 1000) broken.push_back("a step that does not end");
+  }
+
+  // The one walk finds what the plan and the turns are, for the document in force and for the others there
+  // are.
+  void check_survey() {
+    for (const auto& [hash, document] : state().documents) {
+      const Survey seen = survey(document->deployment, state());
+      if (seen.differs == plan(document->deployment, state()).empty() ||
+          seen.turn_due == granted_turns(document->deployment, state()).empty())
+        broken.push_back("the survey and the plan say different things");
+    }
   }
 
   void carry_out(const Envelope& event) {

@@ -303,7 +303,7 @@ TEST(Deployment, GivesDefaultsAsTheEdgeRuntimeDoes) {
   EXPECT_EQ(module.startup_order, 4294967295u);
   EXPECT_EQ(module.create_options, "{}");
   EXPECT_EQ(module.restart, (RestartSettings{.unhealthy_stop_grace = kUnhealthyGrace}));
-  EXPECT_FALSE(module.has_probe());
+  EXPECT_FALSE(module.has_probe);
   EXPECT_EQ(module.spec_hash.size(), 64u);
   EXPECT_NE(module.spec, 0u);
 }
