@@ -1,25 +1,25 @@
 // The only file that includes FlatBuffers. Tables are written and read through the field lists of the facts;
-// the generated header contributes the verifier, and a test holds the lists to event.fbs (names, ids, types).
+// a test holds the lists to event.fbs (names, ids, types).
 #include "events/codec.hpp"
 
 #include <array>
-#include <cstring>
 #include <vector>
 
 #include "event_generated.h"
+#include "events/checked_table.hpp"
 #include "events/field_visit.hpp"
 
 namespace decklog {
 namespace {
 
+using detail::CheckedBytes;
+using detail::CheckedTable;
 using flatbuffers::FieldIndexToOffset;
 using flatbuffers::FlatBufferBuilder;
 using flatbuffers::Offset;
 using flatbuffers::uoffset_t;
 
 constexpr std::size_t kMaxFields = 32;
-constexpr int kMaxDepth = 8;
-constexpr int kMaxTables = 16;
 
 template <class T>
 auto stored(T value) {
@@ -72,37 +72,42 @@ uoffset_t write_table(FlatBufferBuilder& out, const Table& table) {
 
 // Reading goes into what may hold an earlier event: each field is set whether it is there or not, and texts
 // keep their memory.
-void read_text(const flatbuffers::String* text, std::string& into) {
-  if (text) {
-    into.assign(text->data(), text->size());
+void read_text(const CheckedTable& from, std::size_t field, std::string& into) {
+  if (const std::size_t at = from.child(field)) {
+    into = from.bytes().text(at);
   } else {
     into.clear();
   }
 }
 
-void read_list(const flatbuffers::Vector<Offset<flatbuffers::String>>* list, std::vector<std::string>& into) {
-  into.resize(list ? list->size() : 0);
-  for (std::size_t i = 0; i < into.size(); ++i) read_text(list->Get(static_cast<uoffset_t>(i)), into[i]);
+void read_list(const CheckedTable& from, std::size_t field, std::vector<std::string>& into) {
+  CheckedBytes& bytes = from.bytes();
+  const std::size_t at = from.child(field);
+  const std::size_t count = at == 0 ? 0 : bytes.number<uoffset_t>(at);
+  if (at == 0 || !bytes.holds(at, (1 + count) * sizeof(uoffset_t))) return into.clear();
+  into.resize(count);
+  for (std::size_t i = 0; i < count && bytes.sound(); ++i) {
+    if (const std::size_t text = bytes.follow(at + (1 + i) * sizeof(uoffset_t))) into[i] = bytes.text(text);
+  }
 }
 
 template <class Table>
-void read_table(const flatbuffers::Table& from, Table& into) {
+void read_table(const CheckedTable& from, Table& into) {
   Table::fields(into, [&](int id, const char*, auto& value) {
     using T = std::remove_cvref_t<decltype(value)>;
     const auto field = FieldIndexToOffset(static_cast<flatbuffers::voffset_t>(id));
     if constexpr (std::is_same_v<T, bool>) {
-      value = from.GetField<std::uint8_t>(field, 0) != 0;
+      value = from.number<std::uint8_t>(field) != 0;
     } else if constexpr (detail::kIsNumber<T> || detail::kIsEnum<T>) {
-      using Stored = decltype(stored(value));
-      value = static_cast<T>(from.GetField<Stored>(field, Stored{0}));
+      value = static_cast<T>(from.number<decltype(stored(value))>(field));
     } else if constexpr (detail::kIsText<T>) {
-      read_text(from.GetPointer<const flatbuffers::String*>(field), value);
+      read_text(from, field, value);
     } else if constexpr (detail::kIsTextId<T>) {
-      read_text(from.GetPointer<const flatbuffers::String*>(field), value.value);
+      read_text(from, field, value.value);
     } else if constexpr (detail::kIsTextList<T>) {
-      read_list(from.GetPointer<const flatbuffers::Vector<Offset<flatbuffers::String>>*>(field), value);
-    } else if (const auto* nested = from.GetPointer<const flatbuffers::Table*>(field)) {
-      read_table(*nested, value);
+      read_list(from, field, value);
+    } else if (const std::size_t nested = from.child(field)) {
+      read_table(CheckedTable(from.bytes(), nested), value);
     } else {
       value = T{};
     }
@@ -110,12 +115,12 @@ void read_table(const flatbuffers::Table& from, Table& into) {
 }
 
 template <std::size_t Index>
-void read_fact_as(const flatbuffers::Table& from, Fact& into) {
+void read_fact_as(const CheckedTable& from, Fact& into) {
   if (into.index() != Index) into.emplace<Index>();
   read_table(from, *std::get_if<Index>(&into));
 }
 
-using FactReader = void (*)(const flatbuffers::Table&, Fact&);
+using FactReader = void (*)(const CheckedTable&, Fact&);
 template <std::size_t... Index>
 constexpr std::array<FactReader, sizeof...(Index)> fact_readers(std::index_sequence<Index...>) {
   return {&read_fact_as<Index>...};
@@ -154,28 +159,29 @@ std::string finish(FlatBufferBuilder& out, const Envelope& event) {
   return std::string(reinterpret_cast<const char*>(out.GetBufferPointer()), out.GetSize());
 }
 
-Status read_envelope(const wire::Envelope& from, Envelope& event) {
-  event.sequence.value = from.sequence();
-  read_text(from.stream(), event.stream.value);
-  event.time = {{from.wall_ns()}, {from.mono_ns()}};
-  read_text(from.boot(), event.boot.value);
-  event.clock = static_cast<ClockState>(from.clock());
-  event.cause.value = from.cause();
-  event.random = from.random();
-  read_text(from.correlation(), event.correlation.value);
-  read_text(from.actor(), event.actor.value);
-  read_text(from.build(), event.build);
-  event.may_ignore = from.may_ignore();
-  const auto type = static_cast<std::uint8_t>(from.payload_type());
-  // The verifier passes a known type without payload and any unknown type: both are looked at here.
-  if (type == 0) return error(Errc::kCorrupt, "event without a payload");
+Status read_envelope(const CheckedTable& from, Envelope& event) {
+  using Wire = wire::Envelope;
+  event.sequence.value = from.number<std::uint64_t>(Wire::VT_SEQUENCE);
+  read_text(from, Wire::VT_STREAM, event.stream.value);
+  event.time = {{from.number<std::int64_t>(Wire::VT_WALL_NS)}, {from.number<std::int64_t>(Wire::VT_MONO_NS)}};
+  read_text(from, Wire::VT_BOOT, event.boot.value);
+  event.clock = static_cast<ClockState>(from.number<std::uint8_t>(Wire::VT_CLOCK));
+  event.cause.value = from.number<std::uint64_t>(Wire::VT_CAUSE);
+  event.random = from.number<std::uint64_t>(Wire::VT_RANDOM);
+  read_text(from, Wire::VT_CORRELATION, event.correlation.value);
+  read_text(from, Wire::VT_ACTOR, event.actor.value);
+  read_text(from, Wire::VT_BUILD, event.build);
+  event.may_ignore = from.number<std::uint8_t>(Wire::VT_MAY_IGNORE) != 0;
+  const auto type = from.number<std::uint8_t>(Wire::VT_PAYLOAD_TYPE);
+  const std::size_t payload = from.child(Wire::VT_PAYLOAD);
   if (type >= kFactTypes) {
     event.fact = UnknownFact{type};
-    return {};
+  } else if (type == 0 || payload == 0) {
+    return error(Errc::kCorrupt, "event without a payload");
+  } else {
+    kReaders[type](CheckedTable(from.bytes(), payload), event.fact);
   }
-  const auto* payload = static_cast<const flatbuffers::Table*>(from.payload());
-  if (!payload) return error(Errc::kCorrupt, "event without a payload");
-  kReaders[type](*payload, event.fact);
+  if (!from.bytes().sound()) return error(Errc::kCorrupt, "event bytes do not verify");
   return {};
 }
 
@@ -191,14 +197,11 @@ std::string encode(const Envelope& event) {
 Status decode(std::span<const std::uint8_t> bytes, Envelope& into) {
   if (bytes.size() > kMaxEventBytes) return error(Errc::kTooLarge, "event larger than 2 MiB");
   if (bytes.size() < 12) return error(Errc::kCorrupt, "event shorter than its header");
-  // Stored bytes may lie at any address; FlatBuffers wants them aligned.
-  thread_local std::vector<std::uint64_t> aligned;
-  if (const std::size_t words = (bytes.size() + 7) / 8; aligned.size() < words) aligned.resize(words);
-  std::memcpy(aligned.data(), bytes.data(), bytes.size());
-  const auto* data = reinterpret_cast<const std::uint8_t*>(aligned.data());
-  flatbuffers::Verifier verifier(data, bytes.size(), kMaxDepth, kMaxTables);
-  if (!wire::VerifyEnvelopeBuffer(verifier)) return error(Errc::kCorrupt, "event bytes do not verify");
-  return read_envelope(*wire::GetEnvelope(data), into);
+  if (!flatbuffers::BufferHasIdentifier(bytes.data(), wire::EnvelopeIdentifier()))
+    return error(Errc::kCorrupt, "event bytes do not begin as an event does");
+  CheckedBytes checked(bytes, kMaxEventBytes);
+  const std::size_t root = checked.follow(0);
+  return read_envelope(CheckedTable(checked, root), into);
 }
 
 Result<Envelope> decode(std::span<const std::uint8_t> bytes) {

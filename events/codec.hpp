@@ -1,8 +1,9 @@
 // Events as bytes: FlatBuffers (event.fbs), verified on the way in. Pure; safe from any thread.
 //
-// encode() cannot fail. decode() never throws and never trusts: bytes are copied to aligned storage, run
-// through the verifier with depth and table limits, and the payload is checked to be present. An event type
-// newer than this build decodes to UnknownFact (the caller stops, unless the event says may_ignore).
+// encode() cannot fail. decode() never throws and never trusts: every offset is checked, by the rules of
+// FlatBuffers' verifier, before it is followed, the payload is checked to be present, and texts are bounded
+// in all. An event type newer than this build decodes to UnknownFact (the caller stops, unless the event says
+// may_ignore).
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
 #include "persistence/journal_frame.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -7,6 +8,19 @@
 #include "persistence/crc32c.hpp"
 
 namespace decklog::persistence {
+
+namespace {
+
+template <class T>
+T little_endian_at(const char* at) {
+  T value;
+  std::memcpy(&value, at, sizeof(T));
+  if constexpr (std::endian::native == std::endian::big)
+    std::reverse(reinterpret_cast<char*>(&value), reinterpret_cast<char*>(&value + 1));
+  return value;
+}
+
+}  // namespace
 
 void put_little_endian(std::string& out, std::uint64_t value, int bytes) {
   for (int i = 0; i < bytes; ++i) out.push_back(static_cast<char>(value >> (8 * i)));
@@ -48,16 +62,17 @@ bool FrameCursor::next(Frame& frame) {
   if (damaged_ || rest_.empty()) return false;
   damaged_ = true;
   if (rest_.size() < kFrameHeaderBytes) return false;
-  const std::uint64_t length = get_little_endian(rest_.substr(0, 4));
+  const char* header = rest_.data();
+  const std::uint64_t length = little_endian_at<std::uint32_t>(header);
   if (length > kMaxEventBytes || length > rest_.size() - kFrameHeaderBytes) return false;
-  const std::string_view number = rest_.substr(8, 8);
-  const std::string_view bytes = rest_.substr(kFrameHeaderBytes, length);
-  if (crc32c(bytes, crc32c(number)) != get_little_endian(rest_.substr(4, 4))) return false;
-  const std::uint64_t sequence = get_little_endian(number);
+  // The number and the bytes lie side by side, and are checked together.
+  const std::string_view checked = rest_.substr(8, 8 + length);
+  if (crc32c(checked) != little_endian_at<std::uint32_t>(header + 4)) return false;
+  const auto sequence = little_endian_at<std::uint64_t>(header + 8);
   if (sequence <= last_) return false;
   damaged_ = false;
   last_ = sequence;
-  frame = {sequence, bytes};
+  frame = {sequence, checked.substr(8)};
   rest_.remove_prefix(kFrameHeaderBytes + length);
   return true;
 }

@@ -29,6 +29,18 @@ Envelope blank_event(std::size_t type) {
   return event;
 }
 
+// What FlatBuffers' own verifier says, and whether what it passes is an event at all.
+bool verifies(const std::string& bytes) {
+  std::vector<std::uint64_t> aligned(bytes.size() / 8 + 1);
+  std::memcpy(aligned.data(), bytes.data(), bytes.size());
+  const auto* data = reinterpret_cast<const std::uint8_t*>(aligned.data());
+  flatbuffers::Verifier verifier(data, bytes.size(), 8, 16);
+  if (bytes.size() < 12 || !wire::VerifyEnvelopeBuffer(verifier)) return false;
+  const auto* event = wire::GetEnvelope(data);
+  const auto type = static_cast<std::size_t>(event->payload_type());
+  return type != 0 && (type >= kFactTypes || event->payload() != nullptr);
+}
+
 class EachType : public testing::TestWithParam<std::size_t> {};
 
 TEST_P(EachType, ComesBackAsItWas) {
@@ -78,6 +90,7 @@ TEST_P(EachType, CutAnywhereIsRefused) {
   for (std::size_t length = 0; length < bytes.size(); ++length) {
     // A copy of its own on the heap, so that a sanitizer sees a read past the end.
     const auto back = decode(std::string(bytes, 0, length));
+    EXPECT_EQ(back.has_value(), verifies(bytes.substr(0, length))) << length;
     if (!back) {
       EXPECT_EQ(back.error().code, Errc::kCorrupt) << length;
       continue;
@@ -97,6 +110,7 @@ TEST_P(EachType, AFlippedBitIsHarmlessAndKeepsTheTypeUnlessItIsTheType) {
     std::string flipped = bytes;
     flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << (bit % 8)));
     const auto back = decode(flipped);
+    EXPECT_EQ(back.has_value(), verifies(flipped)) << bit;
     if (!back) {
       ++refused;
       continue;
@@ -121,8 +135,29 @@ TEST(Codec, NoiseBehindTheMarkIsHarmless) {
     fixture::Numbers numbers(seed);
     std::string bytes = encode(make_event(1 + seed % (kFactTypes - 1), seed, TextKind::kWild));
     for (int i = 0; i < 8; ++i) bytes[numbers() % bytes.size()] = static_cast<char>(numbers());
-    if (const auto back = decode(bytes)) RC_ASSERT(back->fact.index() < kFactTypes);
+    const auto back = decode(bytes);
+    RC_ASSERT(back.has_value() == verifies(bytes));
+    if (back) RC_ASSERT(back->fact.index() < kFactTypes);
   });
+}
+
+// Hundreds of names that are one and the same text would come to a thousand times the bytes they are stored
+// in.
+TEST(Codec, TextsOverEachOtherAreBounded) {
+  flatbuffers::FlatBufferBuilder out;
+  const auto name = out.CreateString(std::string(64 * 1024, 'n'));
+  const auto names = out.CreateVector(std::vector(1000, name));
+  wire::ModulesListedBuilder fact(out);
+  fact.add_modules(names);
+  const auto payload = fact.Finish();
+  wire::EnvelopeBuilder table(out);
+  table.add_payload_type(wire::Payload::ModulesListed);
+  table.add_payload(flatbuffers::Offset<void>(payload.o));
+  wire::FinishEnvelopeBuffer(out, table.Finish());
+  const auto back =
+      decode(std::string_view(reinterpret_cast<const char*>(out.GetBufferPointer()), out.GetSize()));
+  ASSERT_FALSE(back);
+  EXPECT_EQ(back.error().code, Errc::kCorrupt);
 }
 
 TEST(Codec, RefusesWhatIsTooLarge) {
