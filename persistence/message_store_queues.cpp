@@ -1,8 +1,24 @@
 #include <algorithm>
 
+#include "persistence/message_store_bytes.hpp"
 #include "persistence/message_store_core.hpp"
 
 namespace decklog::persistence {
+namespace {
+
+// Number of the oldest message that waits, or of a few before it; on disk when not all is in memory.
+std::uint64_t oldest_of(const Database& database, const Queue& queue) {
+  std::uint64_t first = queue.window.empty() ? UINT64_MAX : queue.window.begin()->first;
+  const std::string prefix = queue_key('q', queue.id.value);
+  const auto look = [&](std::string_view key, std::string_view) {
+    const std::uint64_t stored = ByteReader(key.substr(prefix.size())).key(8);
+    if (stored > queue.state.floor) first = std::min(first, stored);
+  };
+  if (!queue.all_in_memory()) (void)database.scan(prefix, look, Database::Direction::kForwards, 1);
+  return first == UINT64_MAX ? queue.state.floor + 1 : first;
+}
+
+}  // namespace
 
 Result<QueueId> MessageStore::Core::open_queue(const QueueName& name, const QueueLimits& limits) {
   if (name.name.size() > kMaxNameBytes) return error(Errc::kTooLarge, "queue name longer than 1024 bytes");
@@ -46,7 +62,7 @@ GroupId MessageStore::Core::purge(QueueId id, std::string_view reason) {
   Queue* queue = find(id);
   if (queue == nullptr) return open_->id;
   Counters& counters = queue->state.ledger.counters;
-  const std::uint64_t first = queue->window.empty() ? queue->state.floor + 1 : queue->window.begin()->first;
+  const std::uint64_t first = oldest_of(*database_, *queue);
   for (const auto& [route_id, waiting] : queue->state.waiting) {
     Route& by = route(route_id);
     by.ledger.counters.queued -= waiting.messages;

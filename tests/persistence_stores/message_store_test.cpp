@@ -238,6 +238,27 @@ TEST_F(MessageStoreTest, PurgeAndRemovalAreCountedAndReported) {
   EXPECT_EQ(h_.store->routes().back().counters.accepted, 1402u);
 }
 
+// Also what has not been read since the start, and what was settled before it is not in it.
+TEST_F(MessageStoreTest, APurgeNamesTheRangeOfWhatWasLost) {
+  const QueueId a = h_.queue("a");
+  const RouteId route = *h_.store->open_route("r1");
+  std::vector<MessageId> ids;
+  for (int i = 0; i < 700; ++i) {
+    ids.push_back(h_.put_ok({{a, route}}, std::to_string(i)));
+    ASSERT_TRUE(h_.durable(ids.back()));
+  }
+  for (int i = 0; i < 600; ++i) h_.store->ack(a, ids[static_cast<std::size_t>(i)]);
+  h_.store->flush();
+  h_.reopen();
+  h_.store->purge(a, "purged");
+  h_.store->flush();
+  h_.executor->run_ready();
+  ASSERT_EQ(h_.losses.size(), 1u);
+  EXPECT_EQ(h_.losses[0].count, 100u);
+  EXPECT_EQ(h_.losses[0].first, ids[600]);
+  EXPECT_EQ(h_.losses[0].last, ids[699]);
+}
+
 TEST_F(MessageStoreTest, AMessageWithoutARouteIsCountedAndReported) {
   const RouteId route = *h_.store->open_route("nowhere");
   const auto id = h_.store->put({"h", "b", 1}, {}, h_.now, route);
