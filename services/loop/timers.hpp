@@ -21,26 +21,35 @@ class Timers {
       : executor_(std::move(executor)), surroundings_(surroundings), fired_(std::move(fired)) {}
 
   void arm(const std::string& key, MonoTime deadline) {
-    auto& timer = timers_[key];
-    timer = std::make_unique<boost::asio::steady_timer>(executor_);
+    auto& armed = timers_[key];
+    armed.use = ++last_use_;
+    armed.timer = std::make_unique<boost::asio::steady_timer>(executor_);
     const Duration wait = std::max(deadline - surroundings_.now().mono, Duration::zero());
     // After a suspend the steady clock is behind: wake up now and then and look again.
     const Duration slice = std::min<Duration>(wait, std::chrono::minutes(1));
-    timer->expires_after(std::chrono::duration_cast<boost::asio::steady_timer::duration>(slice));
-    timer->async_wait([this, key, deadline](boost::system::error_code cancelled) {
+    armed.timer->expires_after(std::chrono::duration_cast<boost::asio::steady_timer::duration>(slice));
+    armed.timer->async_wait([this, key, deadline, use = armed.use](boost::system::error_code cancelled) {
       if (cancelled) return;
+      // One that had fired already when its key was armed again or cancelled is nobody's any more.
+      const auto found = timers_.find(key);
+      if (found == timers_.end() || found->second.use != use) return;
       if (surroundings_.now().mono < deadline) return arm(key, deadline);
-      timers_.erase(key);
+      timers_.erase(found);
       fired_(key);
     });
   }
   void cancel(const std::string& key) { timers_.erase(key); }
 
  private:
+  struct Armed {
+    std::uint64_t use = 0;  // names this arming of the key
+    std::unique_ptr<boost::asio::steady_timer> timer;
+  };
   boost::asio::any_io_executor executor_;
   Surroundings& surroundings_;
   Fired fired_;
-  std::map<std::string, std::unique_ptr<boost::asio::steady_timer>> timers_;
+  std::map<std::string, Armed> timers_;
+  std::uint64_t last_use_ = 0;
 };
 
 }  // namespace decklog::loop
