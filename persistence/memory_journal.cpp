@@ -204,10 +204,10 @@ Status MemoryJournal::read_raw(Sequence from, Sequence to, const RawVisitor& vis
 
 Status MemoryJournal::read(Sequence from, Sequence to, const Visitor& visitor) const {
   Status failure;
+  Envelope decoded;  // one for all, so that its texts keep their memory
   const RawVisitor raw{[&](const RawEvent& event) {
-                         auto decoded = decode(event.bytes);
-                         if (decoded.has_error()) failure = decoded.error();
-                         return decoded.has_value() && visitor.event(*decoded);
+                         failure = decode(event.bytes, decoded);
+                         return failure.has_value() && visitor.event(decoded);
                        },
                        visitor.missing};
   const Status status = read_raw(from, to, raw);
