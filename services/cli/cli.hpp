@@ -50,6 +50,9 @@ void add_about_verbs(CLI::App& app, Session& session);   // version, machines, e
 // Completion script of the whole command line for "bash", "zsh" or "fish".
 std::string completion_script(const CLI::App& app, const std::string& shell);
 
+// A whole file; "-" is standard input.
+Result<std::string> read_text(const std::string& file);
+
 // Prints "decklog: <error>" to stderr and gives the exit code that fits.
 int complain(const Error& error);
 

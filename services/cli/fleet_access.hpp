@@ -11,8 +11,6 @@ namespace decklog::cli {
 
 // The fleet that the configuration's uplink leads to.
 Result<std::unique_ptr<fleet::Fleet>> open_fleet(const config::Config& config);
-// A whole file; "-" is standard input.
-Result<std::string> read_text(const std::string& file);
 
 void add_identity_verb(CLI::App& fleet, Session& session);  // fleet identity
 

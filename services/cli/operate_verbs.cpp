@@ -3,9 +3,6 @@
 
 #include <boost/json.hpp>
 #include <cstdio>
-#include <fstream>
-#include <iostream>
-#include <sstream>
 
 #include "services/cli/cli.hpp"
 #include "services/http/client.hpp"
@@ -41,18 +38,6 @@ Result<json::object> ask(const Session& session, http::ClientRequest request,
   return body.get_object();
 }
 
-Result<std::string> read_document(const std::string& file) {
-  std::ostringstream text;
-  if (file == "-") {
-    text << std::cin.rdbuf();
-    return text.str();
-  }
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream) return error(Errc::kNotFound, "cannot be read", file);
-  text << stream.rdbuf();
-  return text.str();
-}
-
 void print_plan(const json::object& answer) {
   const auto* plan = answer.if_contains("plan");
   if (!plan || !plan->is_array()) return;
@@ -61,7 +46,7 @@ void print_plan(const json::object& answer) {
 }
 
 int apply_document(const Session& session, const std::string& file) {
-  auto document = read_document(file);
+  auto document = read_text(file);
   if (!document) return complain(document.error());
   auto answer = ask(session, {.method = "POST", .target = "/v1/desired", .body = *document});
   if (!answer) return complain(answer.error());
@@ -82,7 +67,7 @@ int apply_document(const Session& session, const std::string& file) {
 }
 
 int plan(const Session& session, const std::string& file) {
-  auto document = read_document(file);
+  auto document = read_text(file);
   if (!document) return complain(document.error());
   auto answer = ask(session, {.method = "POST", .target = "/v1/plan", .body = *document});
   if (!answer) {
