@@ -207,7 +207,8 @@ std::optional<Delivery> parse_delivery(std::string_view reply_subject) {
   if (parts.size() < base + 4) return std::nullopt;
   Delivery out;
   if (!parse_number(parts[base], out.stream_sequence) ||
-      !parse_number(parts[base + 1], out.consumer_sequence) || !parse_number(parts[base + 3], out.pending)) {
+      !parse_number(parts[base + 1], out.consumer_sequence) ||
+      !parse_number(parts[base + 2], out.stored_ns) || !parse_number(parts[base + 3], out.pending)) {
     return std::nullopt;
   }
   return out;

@@ -68,7 +68,8 @@ Result<StreamInfo> parse_stream_info(const NatsMessage& answer);
 struct Delivery {
   std::uint64_t stream_sequence = 0;
   std::uint64_t consumer_sequence = 0;
-  std::uint64_t pending = 0;  // still to come from what was there
+  std::uint64_t stored_ns = 0;  // since 1970, when the stream took it
+  std::uint64_t pending = 0;    // still to come from what was there
 };
 std::optional<Delivery> parse_delivery(std::string_view reply_subject);
 

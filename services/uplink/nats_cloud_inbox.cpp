@@ -1,27 +1,17 @@
 #include "services/uplink/nats_cloud_inbox.hpp"
 
-#include <algorithm>
-
 #include "services/uplink/names.hpp"
 
 namespace decklog::uplink {
 namespace {
+
 constexpr const char* kPropertyHeader = "Decklog-Property";
-}
 
-namespace {
-
-// $JS.ACK.[domain.account.]stream.consumer.delivered.sequence.consumer sequence.time.pending[.random]. The
-// time is the storing's: a stream that was made anew counts from 1 again.
+// Sequence and time of the storing: a stream that was made anew counts from 1 again.
 std::string id_of(const std::string& ack_subject) {
-  std::vector<std::string> parts;
-  for (std::size_t at = 0; at <= ack_subject.size();) {
-    const auto dot = std::min(ack_subject.find('.', at), ack_subject.size());
-    parts.push_back(ack_subject.substr(at, dot - at));
-    at = dot + 1;
-  }
-  const std::size_t sequence = parts.size() > 9 ? 7 : 5;
-  return parts.size() > sequence + 2 ? parts[sequence] + '@' + parts[sequence + 2] : std::string();
+  const auto delivery = jetstream::parse_delivery(ack_subject);
+  if (!delivery) return {};
+  return std::to_string(delivery->stream_sequence) + '@' + std::to_string(delivery->stored_ns);
 }
 
 }  // namespace
