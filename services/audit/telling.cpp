@@ -10,9 +10,9 @@ namespace decklog::audit {
 namespace {
 
 constexpr std::size_t kMostNamed = 20;
-// Timers of our own may follow from each other without end; the recorded life never does.
 // Asked what a module does, a runtime answers within this; otherwise we say what was last seen here.
 constexpr Duration kLookAnswered = std::chrono::seconds(1);
+// Timers of our own may follow from each other without end; the recorded life never does.
 constexpr std::uint64_t kMostOwnTimers = 1'000'000;
 
 // An answer is given to a run of the service; what is seen of a module can be seen by the next one too.

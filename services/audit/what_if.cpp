@@ -49,9 +49,6 @@ Result<Excerpt> excerpt_of(const JournalReader& journal, const WhatIfOptions& op
   excerpt.steps = std::move(*steps);
   const Sequence first = excerpt.steps.front().input.sequence;
   if (first.value > 1) excerpt.begin = agent::recover(journal, Sequence{first.value - 1}).state;
-  const auto* started = std::get_if<ServiceStarted>(&excerpt.steps.front().input.fact);
-  if (started && started->service != "agent")
-    return error(Errc::kUnsupported, "the log of a " + started->service + "; what-if knows the agent's");
   return excerpt;
 }
 
@@ -134,6 +131,7 @@ std::vector<PartAtEnd> both_ends(const DecidedLife& recorded, const DecidedLife&
 
 Result<WhatIfReport> what_if(const JournalReader& journal, const std::vector<Change>& changes,
                              const WhatIfOptions& options) {
+  if (const Status fits = check_replayable(journal); !fits) return fits.error();
   WhatIfReport report;
   auto excerpt = excerpt_of(journal, options, report);
   if (!excerpt) return excerpt.error();

@@ -10,7 +10,8 @@
 // is missing.
 //
 // Pure; the caller's thread; holds the part of the log in question in memory. Errors: kInvalidArgument names
-// the change that is not possible, kNotFound says that there is nothing to begin with.
+// the change that is not possible, kNotFound says that there is nothing to begin with,
+// kUnsupported that it is not an agent's log.
 #pragma once
 
 #include <optional>
