@@ -51,8 +51,9 @@ Agent::Agent(asio::any_io_executor executor, AgentOptions options, AgentParts pa
   loop_ = std::make_unique<loop::ServiceLoop>(
       executor, parts_.journal, core_, parts_.surroundings,
       loop::LoopOptions{.build = options_.build, .snapshot_every_events = options_.snapshot_every_events});
-  timers_ = std::make_unique<loop::Timers>(
-      executor, parts_.surroundings, [this](const std::string& key) { loop_->submit(TimerFired{key}); });
+  timers_ = std::make_unique<loop::Timers>(executor, parts_.surroundings, [this](const std::string& key) {
+    key == "uplink" ? link_->on_timer() : loop_->submit(TimerFired{key});
+  });
   modules_ = std::make_unique<ModuleHands>(*loop_, state(), parts_.surroundings, *timers_,
                                            [this](const ModuleName& name) { return spec_of(name); });
   for (auto* runtime : parts_.runtimes) modules_->add(*runtime);

@@ -29,7 +29,14 @@ LinkHands::LinkHands(asio::any_io_executor executor, loop::ServiceLoop& loop, co
       uplink_(uplink),
       options_(std::move(options)),
       pause_(executor),
-      heartbeat_(executor) {}
+      heartbeat_(executor),
+      pulse_(executor, uplink,
+             {.healthy =
+                  [this] {
+                    return state_.uplink.state == UplinkState::kConnected && state_.uplink.missed_pings == 0;
+                  },
+              .interval = [this] { return state_.settings.uplink.ping_every; },
+              .submit = [this](Fact fact) { loop_.submit(std::move(fact)); }}) {}
 
 void LinkHands::on_link(const uplink::LinkEvent& event) {
   loop_.submit(LinkObserved{static_cast<std::uint8_t>(event.change), static_cast<std::uint8_t>(event.cause),
@@ -42,9 +49,10 @@ void LinkHands::carry_out(const UplinkTransitioned& decision) {
   if (has(sm::kArmUplinkTimer)) timers_.arm(kTimer, {decision.life.deadline_mono_ns});
   if (has(sm::kDisconnect)) uplink_.disconnect();
   if (has(sm::kConnect)) uplink_.connect();
-  if (has(sm::kPing)) ping();
+  if (has(sm::kPing)) pulse_.ping();
   if (has(sm::kLinkDown)) {
     up_ = false;
+    pulse_.rest();
     heartbeat_.cancel();
   }
   if (has(sm::kLinkUp)) {
@@ -56,14 +64,6 @@ void LinkHands::carry_out(const UplinkTransitioned& decision) {
     consider_report();
     arm_heartbeat();
   }
-}
-
-void LinkHands::ping() {
-  uplink_.ping(options_.ping_timeout, [this](Status answered) {
-    const auto missed = static_cast<std::uint8_t>(uplink::LinkCause::kPingMissed);
-    loop_.submit(
-        LinkObserved{0, answered ? std::uint8_t{0} : missed, answered ? "" : describe(answered.error())});
-  });
 }
 
 void LinkHands::arm_heartbeat() {

@@ -15,6 +15,7 @@
 #include "services/agent/state.hpp"
 #include "services/loop/service_loop.hpp"
 #include "services/loop/timers.hpp"
+#include "services/uplink/pulse.hpp"
 #include "services/uplink/uplink.hpp"
 
 namespace decklog::agent {
@@ -26,7 +27,6 @@ struct LinkOptions {
   std::uint64_t epoch = 0;
   Duration heartbeat = std::chrono::minutes(5);
   Duration report_pause = std::chrono::milliseconds(100);  // changes within it go in one document
-  Duration ping_timeout = std::chrono::seconds(5);
 };
 
 class LinkHands {
@@ -43,11 +43,11 @@ class LinkHands {
   void report_last(std::function<void()> done);
   void set_tree_head(std::string json) { tree_head_ = std::move(json); }
   void on_link(const uplink::LinkEvent& event);
+  void on_timer() { pulse_.on_timer(); }
 
  private:
   void send_report(bool heartbeat, std::function<void()> done = {});
   void sent(const Report& report, const Result<std::uint64_t>& revision);
-  void ping();
   void arm_heartbeat();
 
   boost::asio::any_io_executor executor_;
@@ -65,6 +65,7 @@ class LinkHands {
   bool force_ = true;  // first report after a connect goes out in any case
   boost::asio::steady_timer pause_;
   boost::asio::steady_timer heartbeat_;
+  uplink::Pulse pulse_;
 };
 
 }  // namespace decklog::agent

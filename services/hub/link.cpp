@@ -6,7 +6,6 @@ namespace sm = statemachines;
 
 namespace {
 constexpr auto kReportPause = std::chrono::milliseconds(500);
-constexpr Duration kPingTimeout = std::chrono::seconds(5);
 constexpr const char* kModule = "$edgeHub";
 }  // namespace
 
@@ -19,7 +18,13 @@ HubLink::HubLink(boost::asio::any_io_executor executor, loop::ServiceLoop& loop,
       device_(std::move(device)),
       hooks_(std::move(hooks)),
       pause_(executor),
-      next_ping_(executor) {}
+      pulse_(executor, uplink,
+             {.healthy =
+                  [this] {
+                    return state_.uplink.state == UplinkState::kConnected && state_.uplink.missed_pings == 0;
+                  },
+              .interval = [this] { return state_.uplink_settings.ping_every; },
+              .submit = [this](Fact fact) { loop_.submit(std::move(fact)); }}) {}
 
 void HubLink::on_link(const uplink::LinkEvent& event) {
   loop_.submit(LinkObserved{static_cast<std::uint8_t>(event.change), static_cast<std::uint8_t>(event.cause),
@@ -32,10 +37,10 @@ void HubLink::carry_out(const UplinkTransitioned& decision) {
   if (has(sm::kArmUplinkTimer)) timers_.arm("uplink", {decision.life.deadline_mono_ns});
   if (has(sm::kDisconnect)) uplink_.disconnect();
   if (has(sm::kConnect)) uplink_.connect();
-  if (has(sm::kPing)) ping();
+  if (has(sm::kPing)) pulse_.ping();
   if (has(sm::kLinkDown)) {
     up_ = false;
-    next_ping_.cancel();
+    pulse_.rest();
     hooks_.on_change(false);
   }
   if (has(sm::kLinkUp)) {
@@ -47,27 +52,6 @@ void HubLink::carry_out(const UplinkTransitioned& decision) {
     hooks_.on_change(true);
     consider_report();
   }
-}
-
-void HubLink::ping() {
-  uplink_.ping(kPingTimeout, [this](Status answered) {
-    const auto missed = static_cast<std::uint8_t>(uplink::LinkCause::kPingMissed);
-    loop_.submit(
-        LinkObserved{0, answered ? std::uint8_t{0} : missed, answered ? "" : describe(answered.error())});
-  });
-}
-
-void HubLink::on_timer() {
-  healthy() ? ping_on() : loop_.submit(TimerFired{"uplink"});
-}
-
-// While the link is suspect the machine's own timer asks; it is armed for us again when that is over.
-void HubLink::ping_on() {
-  ping();
-  next_ping_.expires_after(state_.uplink_settings.ping_every);
-  next_ping_.async_wait([this](boost::system::error_code cancelled) {
-    if (!cancelled && healthy()) ping_on();
-  });
 }
 
 void HubLink::consider_report() {

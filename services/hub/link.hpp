@@ -9,6 +9,7 @@
 #include "services/hub/core.hpp"
 #include "services/hub/parts.hpp"
 #include "services/loop/timers.hpp"
+#include "services/uplink/pulse.hpp"
 #include "services/uplink/uplink.hpp"
 
 namespace decklog::hub {
@@ -26,17 +27,10 @@ class HubLink {
   void on_link(const uplink::LinkEvent& event);
   void consider_report();
   bool up() const { return up_; }
-  // The machine's timer. On a link that answers it is the next ping and nothing the log should grow by: the
-  // machine hears of the first one that is missed.
-  void on_timer();
+  void on_timer() { pulse_.on_timer(); }
 
  private:
   void report();
-  void ping();
-  void ping_on();
-  bool healthy() const {
-    return state_.uplink.state == UplinkState::kConnected && state_.uplink.missed_pings == 0;
-  }
 
   loop::ServiceLoop& loop_;
   const HubState& state_;
@@ -46,7 +40,8 @@ class HubLink {
   Hooks hooks_;
   bool up_ = false, sending_ = false, again_ = false, scheduled_ = false;
   std::string last_sent_;
-  boost::asio::steady_timer pause_, next_ping_;
+  boost::asio::steady_timer pause_;
+  uplink::Pulse pulse_;
 };
 
 }  // namespace decklog::hub
