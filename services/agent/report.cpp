@@ -66,15 +66,13 @@ json::object module_json(const DesiredModule& desired, const ModuleRecord* modul
     out["runtimeStatus"] = "unknown";
     return out;
   }
-  const bool kept_running =
-      module->life.state == ModuleState::kRunning || module->life.state == ModuleState::kUnhealthy;
   out["runtimeStatus"] = sm::to_runtime_status(module->life.state);
   out["statusDescription"] = module_description(*module, &desired);
   out["exitCode"] = module->life.exit_code;
   out["restartCount"] = module->life.restart_count;
   out["specCurrent"] = module->life.current_spec == desired.spec || !module->life.exists;
   put_time(out, "lastStartTimeUtc", module->observed.started_at_ns);
-  if (!kept_running) put_time(out, "lastExitTimeUtc", module->observed.finished_at_ns);
+  put_time(out, "lastExitTimeUtc", module->last_exit.ns);
   put_time(out, "lastRestartTimeUtc", module->last_restart.ns);
   return out;
 }

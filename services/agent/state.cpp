@@ -64,6 +64,7 @@ void fold(AgentState& state, const Envelope&, const ModuleObserved& fact) {
   }
   if (module.runtime == 0) module.runtime = fact.runtime;
   module.observed = fact;
+  if (fact.finished_at_ns != 0) module.last_exit.ns = fact.finished_at_ns;
   module.observed.runtime = module.runtime;
 }
 
@@ -192,6 +193,11 @@ std::vector<Envelope> as_events(const AgentState& state) {
   deployment.life = state.deployment;
   events.push_back(snapshot_event(state, deployment));
   for (const auto& [name, module] : state.modules) {
+    if (module.last_exit.ns != module.observed.finished_at_ns) {
+      ModuleObserved ended = module.observed;
+      ended.finished_at_ns = module.last_exit.ns;
+      events.push_back(snapshot_event(state, ended));
+    }
     events.push_back(snapshot_event(state, module.observed));
     ModuleTransitioned life;
     life.module = name;

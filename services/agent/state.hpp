@@ -41,6 +41,7 @@ struct ModuleRecord {
   std::string image_digest;
   std::string last_error;  // of the last failed work, for statusDescription; empty after a success
   WallTime last_restart;   // {0} = never restarted
+  WallTime last_exit;      // {0} = never seen to end; kept while it runs again
   WallTime next_try;       // when the armed timer fires, as wall time at the time of the decision
   Sequence last_decision;  // the newest ModuleTransitioned, cause of what follows
   Sequence work_asked_by;  // the decision that asked for the work in flight
