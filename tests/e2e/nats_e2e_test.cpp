@@ -74,10 +74,12 @@ std::string sleeper(const std::string& name, const std::string& more = R"("resta
 TEST_F(NatsFleet, ADesiredChangeIsAppliedAndReportedInStep) {
   connect();
   desire(deployment(sleeper("one")));
-  ASSERT_TRUE(reports("one", "running")) << agent_.describe();
+  ASSERT_TRUE(reports([](const json::value& document) {
+    return document.at("deployment").at("state") == "applied";
+  })) << agent_.describe();
   const auto first = reported();
   EXPECT_EQ(first.at("lastDesiredStatus").at("code"), 200);
-  EXPECT_EQ(first.at("deployment").at("state"), "applied");
+  EXPECT_EQ(first.at("modules").at("one").at("runtimeStatus"), "running");
   const auto version = first.at("lastDesiredVersion").to_number<std::uint64_t>();
   desire(deployment(sleeper("one") + "," + sleeper("two")));
   ASSERT_TRUE(reports("two", "running")) << agent_.describe();
@@ -104,6 +106,7 @@ TEST_F(NatsFleet, SupervisesWhileTheServerIsAwayAndCatchesUp) {
   desire(deployment(
       sleeper("one", R"("restartPolicy":"always","restart":{"backoffFirstSecs":0.5,"backoffCapSecs":1})")));
   ASSERT_TRUE(reports("one", "running")) << agent_.describe();
+  ASSERT_TRUE(agent_.becomes("one", "running")) << "starting is reported as running, too";
   const auto before = reported().at("decklog").at("sequence").to_number<std::uint64_t>();
   server_.kill();
   ASSERT_TRUE(link_becomes("backing-off")) << agent_.describe();
@@ -114,7 +117,8 @@ TEST_F(NatsFleet, SupervisesWhileTheServerIsAwayAndCatchesUp) {
     ASSERT_EQ(::kill(std::stoi(id), SIGKILL), 0);
     ASSERT_TRUE(eventually([&] {
       const auto now = agent_.module("one");
-      return now.at("state") == "running" && now.at("runtimeId").as_string() != id;
+      const auto& run = now.at("runtimeId").as_string();
+      return now.at("state") == "running" && !run.empty() && run != id;
     })) << agent_.describe();
   }
   // A deployment by hand meanwhile; the fleet hears of it later.
@@ -127,9 +131,35 @@ TEST_F(NatsFleet, SupervisesWhileTheServerIsAwayAndCatchesUp) {
     return document.at("decklog").at("sequence").to_number<std::uint64_t>() > before &&
            document.at("modules").as_object().contains("one");
   })) << agent_.describe();
+  EXPECT_TRUE(reports([](const json::value& document) {
+    const auto& one = document.at("modules").at("one").as_object();
+    return one.at("runtimeStatus") == "running" && one.contains("lastExitTimeUtc");
+  })) << "when it ended last is told while it runs again";
   // The link still works both ways: the watch was set up again.
   desire(deployment(sleeper("one") + "," + sleeper("after")));
   ASSERT_TRUE(reports("after", "running")) << agent_.describe();
+  EXPECT_EQ(agent_.stop(), 0) << agent_.log();
+  expect_sound_log(agent_);
+}
+
+TEST_F(NatsFleet, PingsThatAreAnsweredAddNothingToTheLog) {
+  connect();
+  desire(deployment(sleeper("one")));
+  ASSERT_TRUE(reports("one", "running")) << agent_.describe();
+  const auto sequence = [&] { return agent_.ask("/v1/status").at("sequence").to_number<std::uint64_t>(); };
+  // The last report goes out and is written, the link is found stable; then there are only two pings a
+  // second.
+  std::uint64_t before = 0;
+  ASSERT_TRUE(eventually([&] {
+    std::this_thread::sleep_for(2s);
+    return std::exchange(before, sequence()) == sequence();
+  })) << agent_.describe();
+  std::this_thread::sleep_for(3s);
+  EXPECT_EQ(sequence(), before) << agent_.describe();
+  server_.stop_responding();
+  EXPECT_TRUE(link_becomes("backing-off")) << agent_.describe();
+  server_.respond_again();
+  EXPECT_TRUE(link_becomes("connected")) << agent_.describe();
   EXPECT_EQ(agent_.stop(), 0) << agent_.log();
   expect_sound_log(agent_);
 }
