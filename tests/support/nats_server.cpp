@@ -77,17 +77,6 @@ pid_t spawn(const std::vector<std::string>& argv, const std::string& output) {
 
 }  // namespace
 
-TempDir::TempDir() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "decklog-test-XXXXXX").string();
-  if (!::mkdtemp(pattern.data())) throw std::runtime_error("no temporary directory");
-  path_ = pattern;
-}
-
-TempDir::~TempDir() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
 bool run_program(const std::vector<std::string>& argv) {
   const pid_t pid = spawn(argv, "/dev/null");
   int status = 0;

@@ -11,20 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/temp_dir.hpp"
+
 namespace decklog::test {
-
-// A fresh directory below the system's temporary one, removed with everything in it.
-class TempDir {
- public:
-  TempDir();
-  ~TempDir();
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 // Runs argv to its end; false when it did not exit with 0.
 bool run_program(const std::vector<std::string>& argv);
@@ -49,7 +38,7 @@ class NatsServer {
 
   std::string url() const { return "nats://127.0.0.1:" + std::to_string(port_); }
   std::uint16_t port() const { return port_; }
-  const std::string& directory() const { return directory_.path(); }
+  std::string directory() const { return directory_.path().string(); }
 
  private:
   TempDir directory_;

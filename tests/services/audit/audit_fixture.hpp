@@ -2,7 +2,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <functional>
@@ -12,6 +11,7 @@
 #include "events/codec.hpp"
 #include "services/audit/bundle.hpp"
 #include "tests/services/agent/agent_sim.hpp"
+#include "tests/support/temp_dir.hpp"
 
 namespace decklog::audit {
 
@@ -26,8 +26,6 @@ inline const char* const kDeployment =
 class AuditTest : public testing::Test {
  protected:
   AuditTest() {
-    std::string name = (fs::temp_directory_path() / "decklog-audit.XXXXXX").string();
-    directory_ = ::mkdtemp(name.data());
     // A life with something to decide: two modules, one that ends three times.
     sim_.deploy(kDeployment);
     sim_.pass(1min);
@@ -37,9 +35,7 @@ class AuditTest : public testing::Test {
     }
     EXPECT_TRUE(sim_.broken.empty());
   }
-  ~AuditTest() override { fs::remove_all(directory_); }
-
-  std::string path(const std::string& name) const { return directory_ + "/" + name; }
+  std::string path(const std::string& name) const { return directory_.path(name); }
 
   // The log as a bundle. `change` may alter an event; false leaves it out.
   std::string bundle(const std::string& name, const std::function<bool(Envelope&)>& change = {}) {
@@ -83,7 +79,7 @@ class AuditTest : public testing::Test {
   }
 
   agent::sim::AgentSim sim_;
-  std::string directory_;
+  decklog::test::TempDir directory_;
   Sequence changed_, cause_;
 };
 

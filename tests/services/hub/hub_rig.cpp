@@ -28,6 +28,13 @@ constexpr std::int64_t kFarFuture = 4'000'000'000;
 
 }  // namespace
 
+std::string with_password_file(std::string lines, const decklog::test::TempDir& directory,
+                               const std::string& password) {
+  const std::string file = directory.path("password"), name = "PASSWORD_FILE";
+  std::ofstream(file) << password << '\n';
+  return lines.replace(lines.find(name), name.size(), file);
+}
+
 HubRig::HubRig(HubSetup setup) : setup_(std::move(setup)) {
   if (setup_.uplink.empty()) setup_.uplink = "kind = \"local\"\ndirectory = \"" + folder() + "/fleet\"\n";
   std::ofstream(config_file())

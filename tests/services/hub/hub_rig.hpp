@@ -11,6 +11,7 @@
 #include "tests/services/hub/puppet.hpp"
 #include "tests/support/child_process.hpp"
 #include "tests/support/nats_server.hpp"
+#include "tests/support/temp_dir.hpp"
 
 namespace decklog::hub::test {
 
@@ -26,6 +27,11 @@ struct HubSetup {
   std::string wrapper = {};  // put in front of the hub's own data: a mounted file system's path
 };
 
+// Lines of [hub] in which PASSWORD_FILE stands for a file that holds the password; it is written into
+// `directory`.
+std::string with_password_file(std::string lines, const decklog::test::TempDir& directory,
+                               const std::string& password);
+
 class HubRig final {
  public:
   explicit HubRig(HubSetup setup = {});
@@ -40,7 +46,7 @@ class HubRig final {
   pid_t pid() const { return process_.pid(); }
   void start_agent();
 
-  const std::string& folder() const { return directory_.path(); }
+  std::string folder() const { return directory_.path().string(); }
   std::string config_file() const { return folder() + "/config.toml"; }
   std::string data_dir() const;
   std::string ca_file() const { return data_dir() + "/workload/edge-ca.pem"; }

@@ -97,7 +97,7 @@ class SmallDisk {
     if (mounted_) ::umount2(path().c_str(), MNT_DETACH);
   }
   bool mounted() const { return mounted_; }
-  const std::string& path() const { return directory_.path(); }
+  std::string path() const { return directory_.path().string(); }
   void fill() const {
     std::ofstream out(path() + "/fill", std::ios::binary);
     const std::string block(1 << 16, 'f');
@@ -144,7 +144,7 @@ TEST_F(Operator, AFullDiskIsSaidAndOverWhenThereIsRoomAgain) {
 // Made when the clock said 1970, the certificate would let nobody in for ever.
 TEST_F(Operator, ACertificateFromBeforeTheClockWasSetIsMadeAnew) {
   decklog::test::TempDir directory;
-  const std::string file = directory.path() + "/clock";
+  const std::string file = directory.path("clock");
   const auto set_clock = [&](std::int64_t offset) {
     std::fstream out(file, std::ios::binary | std::ios::in | std::ios::out);
     if (!out) out.open(file, std::ios::binary | std::ios::out);

@@ -33,11 +33,7 @@ password_file = "PASSWORD_FILE"
 class PlainClient : public testing::Test {
  protected:
   PlainClient() {
-    std::ofstream(password_.path() + "/panel") << "open sesame\n";
-    std::string text = kTopics;
-    const std::string name = "PASSWORD_FILE";
-    text.replace(text.find(name), name.size(), password_.path() + "/panel");
-    hub_ = std::make_unique<HubRig>(HubSetup{.hub = text});
+    hub_ = std::make_unique<HubRig>(HubSetup{.hub = with_password_file(kTopics, password_, "open sesame")});
     puppet_ = std::make_unique<Puppet>(hub_->folder());
     hub_->put_routes(R"("up":"FROM /messages/* INTO $upstream")");
     hub_->start();

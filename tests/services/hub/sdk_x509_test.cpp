@@ -58,8 +58,8 @@ class X509 : public testing::Test {
     request.lifetime = std::chrono::hours(24);
     const auto issued = ca.issue(request, days_from_now(day));
     EXPECT_TRUE(issued) << describe(issued.error());
-    std::ofstream(folder_.path() + "/cert.pem") << issued->certificate_pem;
-    std::ofstream(folder_.path() + "/key.pem") << issued->private_key_pem;
+    std::ofstream(folder_.path("cert.pem")) << issued->certificate_pem;
+    std::ofstream(folder_.path("key.pem")) << issued->private_key_pem;
     return issued->certificate_pem;
   }
   void enrol(const std::string& device, const json::object& authentication, const char* status = "enabled") {
@@ -79,8 +79,8 @@ class X509 : public testing::Test {
                          {"webSocket", web_socket},
                          {"connectionString", "HostName=localhost;DeviceId=" + device + ";x509=true"},
                          {"ca", hub_.ca_file()},
-                         {"cert", folder_.path() + "/cert.pem"},
-                         {"key", folder_.path() + "/key.pem"}});
+                         {"cert", folder_.path("cert.pem")},
+                         {"key", folder_.path("key.pem")}});
   }
   void refused(const std::string& device, const std::string& cause) {
     const auto opened = open(device);
@@ -90,7 +90,7 @@ class X509 : public testing::Test {
 
   decklog::test::TempDir folder_, stranger_folder_;
   EdgeCa factory_ = authority(folder_.path()), stranger_ = authority(stranger_folder_.path());
-  HubRig hub_{{.hub = "client_ca_file = \"" + folder_.path() + "/edge-ca.pem\"\n"}};
+  HubRig hub_{{.hub = "client_ca_file = \"" + folder_.path("edge-ca.pem") + "\"\n"}};
   Puppet puppet_{hub_.folder()};
 };
 

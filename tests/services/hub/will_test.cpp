@@ -1,6 +1,5 @@
 // Last wills of clients that go without a word: an identity's as its telemetry, a local user's on the topics
 // it may use, nobody's on what it may not.
-#include <fstream>
 #include <memory>
 #include <set>
 
@@ -30,11 +29,7 @@ password_file = "PASSWORD_FILE"
 class Wills : public testing::Test {
  protected:
   Wills() {
-    std::ofstream(password_.path() + "/panel") << "open sesame\n";
-    std::string text = kTopics;
-    const std::string name = "PASSWORD_FILE";
-    text.replace(text.find(name), name.size(), password_.path() + "/panel");
-    hub_ = std::make_unique<HubRig>(HubSetup{.hub = text});
+    hub_ = std::make_unique<HubRig>(HubSetup{.hub = with_password_file(kTopics, password_, "open sesame")});
     puppet_ = std::make_unique<Puppet>(hub_->folder());
     hub_->put_routes(R"("up":"FROM /messages/* INTO $upstream")");
     hub_->enrol(kDeviceId, "sensor");

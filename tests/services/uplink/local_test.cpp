@@ -20,7 +20,7 @@ const TwinKey kAgent{"edge-1", "$edgeAgent"};
 class LocalUplinkTest : public testing::Test {
  protected:
   test::TempDir directory;
-  std::string root = directory.path() + "/fleet";
+  std::string root = directory.path("fleet");
 
   LocalOptions options() const {
     LocalOptions out;
@@ -111,10 +111,10 @@ TEST_F(LocalUplinkTest, MarkerAndMissingRootCutTheLink) {
   EXPECT_EQ(seen->connect().change, LinkChange::kFailed);
   fs::remove(root + "/OFFLINE");
   ASSERT_EQ(seen->connect().change, LinkChange::kConnected);
-  fs::rename(root, directory.path() + "/elsewhere");
+  fs::rename(root, directory.path("elsewhere"));
   ASSERT_TRUE(seen->wait([&] { return !seen->connected(); }));
   EXPECT_EQ(seen->connect().change, LinkChange::kFailed) << "a root that went away is not made again";
-  fs::rename(directory.path() + "/elsewhere", root);
+  fs::rename(directory.path("elsewhere"), root);
   EXPECT_EQ(seen->connect().change, LinkChange::kConnected);
 }
 
@@ -212,7 +212,7 @@ TEST_F(LocalUplinkTest, IdsThatLookLikePathsStayInside) {
   ASSERT_TRUE(
       seen->ask<std::uint64_t>([&](auto done) { seen->uplink->put_reported(hostile, "{}", 0, done); }));
   EXPECT_TRUE(fs::exists(root + "/reported/=2E=2E=2F=2E=2E=2Fescape/=2E=2E=2Fx=2Fy.json"));
-  EXPECT_FALSE(fs::exists(directory.path() + "/escape"));
+  EXPECT_FALSE(fs::exists(directory.path("escape")));
 }
 
 }  // namespace

@@ -230,7 +230,7 @@ TEST(NatsUplink, TokenWorks) {
 TEST(NatsUplink, TlsIsVerifiedBothWays) {
   test::TempDir keys;
   test::make_tls_files(keys.path());
-  const auto file = [&](const std::string& name) { return keys.path() + '/' + name; };
+  const auto file = [&](const std::string& name) { return keys.path(name); };
   test::NatsServer server("tls { cert_file: \"" + file("server.pem") + "\", key_file: \"" +
                           file("server-key.pem") + "\", ca_file: \"" + file("ca.pem") + "\", verify: true }");
   server.start();

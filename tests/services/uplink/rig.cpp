@@ -12,16 +12,16 @@ namespace {
 
 class LocalRig final : public Rig {
  public:
-  LocalRig() : fleet_(fleet::open_local_fleet(directory_.path() + "/fleet")) {}
+  LocalRig() : fleet_(fleet::open_local_fleet(directory_.path("fleet"))) {}
   std::unique_ptr<Uplink> uplink(boost::asio::io_context& io, const std::string& device) override {
     LocalOptions options;
-    options.directory = directory_.path() + "/fleet";
+    options.directory = directory_.path("fleet");
     options.device = device;
     return make_local_uplink(io.get_executor(), options);
   }
   fleet::Fleet& fleet() override { return *fleet_; }
-  void cut() override { std::ofstream(directory_.path() + "/fleet/OFFLINE") << "cut"; }
-  void restore() override { std::filesystem::remove(directory_.path() + "/fleet/OFFLINE"); }
+  void cut() override { std::ofstream(directory_.path("fleet/OFFLINE")) << "cut"; }
+  void restore() override { std::filesystem::remove(directory_.path("fleet/OFFLINE")); }
 
  private:
   test::TempDir directory_;
