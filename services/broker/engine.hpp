@@ -29,6 +29,13 @@ struct OpenPublish final {
   std::vector<std::pair<std::weak_ptr<Connection>, std::uint64_t>> places;  // of answers, while held
 };
 
+// Retained messages on their way to a new subscription: those behind the topic `after` are still to come.
+struct RetainedWalk final {
+  std::string filter;
+  mqtt::Qos granted = mqtt::Qos::kAtMostOnce;
+  std::string after;
+};
+
 struct ClientSession final {
   mqtt::SubscriberId slot = 0;
   Client client;
@@ -38,6 +45,7 @@ struct ClientSession final {
   QueueKey queue = 0;                                                    // 0 = clean session, nothing stored
   MessageKey cursor = 0;  // last message taken from the queue on this connection
   bool readable = true;   // the queue may have more
+  std::vector<RetainedWalk> retained;
   bool in_pump_list = false;
   std::int64_t offline_since_tick = 0;
 
@@ -121,10 +129,14 @@ class Engine final : public std::enable_shared_from_this<Engine> {
   void deliver_qos0(ClientSession& session, const mqtt::PublishPacket& packet, std::string_view raw);
   void deliver_in_memory(ClientSession& session, const mqtt::MessagePtr& message, mqtt::Qos qos, bool retain);
   bool put_targets(const StoredMessageView& view, Gate& gate);
-  void retain(std::string_view sender, const mqtt::PublishPacket& packet, Gate& gate);
-  void send_retained(ClientSession& session, std::string_view filter, mqtt::Qos granted);
   void answer_publish(Connection& connection, const mqtt::PublishPacket& packet, MessageKey message,
                       GroupKey group);
+  // engine_retained.cpp
+  void retain(std::string_view sender, const mqtt::PublishPacket& packet, Gate& gate);
+  void send_retained(ClientSession& session, std::string_view filter, mqtt::Qos granted);
+  void forget_retained(ClientSession& session, std::string_view filter);
+  void walk_retained(ClientSession& session);
+  bool give_retained(ClientSession& session, const mqtt::MessagePtr& message, mqtt::Qos granted);
   // engine_session.cpp
   void on_subscribe(Connection& connection, const mqtt::Frame& frame);
   void on_unsubscribe(Connection& connection, const mqtt::Frame& frame);

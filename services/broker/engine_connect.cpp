@@ -210,6 +210,7 @@ void Engine::reauthorize(ClientSession& session) {
     if (policy_.authorize_subscribe(session.client, text, *granted) != mqtt::kSubscribeRefused) continue;
     index_.unsubscribe(session.slot, filter);
     session.state.drop(filter);
+    forget_retained(session, text);
     if (session.stored()) store_.unsubscribe(session.client.client_id, text);
   }
 }

@@ -239,23 +239,6 @@ bool Engine::put_targets(const StoredMessageView& view, Gate& gate) {
   return true;
 }
 
-void Engine::retain(std::string_view sender, const mqtt::PublishPacket& packet, Gate& gate) {
-  using Change = mqtt::RetainedMessages::Change;
-  const auto change = retained_.put(mqtt::Message::make(packet.topic, packet.payload, packet.qos));
-  if (change == Change::kNothing) return;
-  if (change == Change::kFull) {
-    ++stats_.dropped_retained_full;
-    return trouble(5, "retained message limit reached");
-  }
-  const auto stored = store_.set_retained({packet.topic, packet.payload, packet.qos, sender});
-  if (!stored) {
-    ++stats_.dropped_retained_full;
-    return trouble(5, "retained message not stored: " + describe(stored.error()));
-  }
-  gate.group = std::max(gate.group, *stored);
-  last_group_ = std::max(last_group_, *stored);
-}
-
 void Engine::deliver_qos0(ClientSession& session, const mqtt::PublishPacket&, std::string_view raw) {
   auto* connection = session.connection;
   if (connection == nullptr || connection->phase != Phase::kOpen) return;
@@ -292,34 +275,6 @@ void Engine::publish_own(std::string_view topic, std::string_view payload, Qos q
   packet.qos = qos;
   packet.retain = retain;
   route({}, packet, {});
-}
-
-// What is retained goes out as a retained message, once for each subscription made [MQTT-3.3.1-6, 3.3.1-8].
-void Engine::send_retained(ClientSession& session, std::string_view filter, Qos granted) {
-  retained_.for_each(filter, [&](const mqtt::MessagePtr& message) {
-    const auto qos = std::min(message->qos(), granted);
-    if (qos == Qos::kAtMostOnce) {
-      auto* connection = session.connection;
-      if (connection == nullptr || connection->phase != Phase::kOpen) return;
-      if (connection->backlog() > options_.limits.max_output_bytes) {
-        ++stats_.dropped_slow_qos0;
-        return;
-      }
-      mqtt::PublishPacket packet;
-      packet.topic = message->topic();
-      packet.payload = message->payload();
-      packet.retain = true;
-      mqtt::append_publish(connection->out(), packet);
-      ++stats_.delivered[0];
-      connection->commit_output();
-    } else if (session.stored()) {
-      Gate gate;
-      targets_.assign(1, {session.queue, qos, true});
-      put_targets({message->topic(), message->payload(), message->qos(), {}}, gate);
-    } else {
-      deliver_in_memory(session, message, qos, true);
-    }
-  });
 }
 
 DeliverResult Engine::deliver(std::string_view client_id, const Delivery& delivery) {

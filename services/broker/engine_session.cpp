@@ -33,7 +33,9 @@ std::uint8_t Engine::subscribe_one(ClientSession& session, const mqtt::Subscript
   const auto granted = policy_.authorize_subscribe(session.client, request.filter, request.qos);
   if (granted > 2) return mqtt::kSubscribeRefused;
   const auto qos = static_cast<Qos>(granted);
-  if (session.state.filters.size() >= options_.limits.max_subscriptions_per_client)
+  const bool full = session.state.filters.size() >= options_.limits.max_subscriptions_per_client;
+  const auto held = [&](mqtt::FilterId filter) { return index_.text(filter) == request.filter; };
+  if (full && std::none_of(session.state.filters.begin(), session.state.filters.end(), held))
     return mqtt::kSubscribeRefused;
   if (session.stored()) {
     const auto stored = store_.subscribe(session.client.client_id, request.filter, qos);
@@ -87,6 +89,7 @@ void Engine::on_unsubscribe(Connection& connection, const mqtt::Frame& frame) {
     const auto held = index_.unsubscribe(session.slot, filter);
     if (!held) continue;
     session.state.drop(*held);
+    forget_retained(session, filter);
     if (session.stored()) group = std::max(group, store_.unsubscribe(session.client.client_id, filter));
     gone.emplace_back(filter);
   }
@@ -218,6 +221,7 @@ void Engine::refill(ClientSession& session) {
 void Engine::pump(ClientSession& session) {
   auto* connection = session.connection;
   if (connection == nullptr || connection->phase != Phase::kOpen) return;
+  if (!session.retained.empty()) walk_retained(session);
   if (session.stored()) refill(session);
   auto& outbox = session.state.outbox;
   if (outbox.empty() || connection->backlog() >= options_.limits.max_output_bytes) return;

@@ -23,20 +23,23 @@ RetainedMessages::Change RetainedMessages::put(const MessagePtr& message) {
   return Change::kStored;
 }
 
-void RetainedMessages::for_each(std::string_view filter,
-                                const std::function<void(const MessagePtr&)>& visit) const {
+bool RetainedMessages::for_each(std::string_view filter, std::string& after, std::size_t most,
+                                const std::function<bool(const MessagePtr&)>& visit) const {
   const auto wildcard = filter.find_first_of("+#");
   if (wildcard == std::string_view::npos) {
-    if (const auto found = messages_.find(filter); found != messages_.end()) visit(found->second);
-    return;
+    const auto found = messages_.find(filter);
+    return found == messages_.end() || visit(found->second);
   }
   // "a/#" also selects "a", so the separator is not part of the common prefix.
   auto prefix = filter.substr(0, wildcard);
   if (filter[wildcard] == '#' && !prefix.empty()) prefix.remove_suffix(1);
-  for (auto at = messages_.lower_bound(prefix); at != messages_.end(); ++at) {
-    if (at->first.substr(0, prefix.size()) != prefix) break;
-    if (filter_matches(filter, at->first)) visit(at->second);
+  auto at = after.empty() ? messages_.lower_bound(prefix) : messages_.upper_bound(after);
+  for (; at != messages_.end() && at->first.starts_with(prefix); ++at) {
+    if (most-- == 0) return false;
+    if (filter_matches(filter, at->first) && !visit(at->second)) return false;
+    after = at->first;
   }
+  return true;
 }
 
 }  // namespace decklog::mqtt

@@ -23,8 +23,10 @@ class RetainedMessages final {
 
   // An empty payload erases [MQTT-3.3.1-10, 3.3.1-11].
   Change put(const MessagePtr& message);
-  // In topic order.
-  void for_each(std::string_view filter, const std::function<void(const MessagePtr&)>& visit) const;
+  // In topic order, from the first topic behind `after`, looking at `most` topics at most; `after` becomes
+  // the last one done. Ends early when `visit` does not take a message. True when nothing is left.
+  bool for_each(std::string_view filter, std::string& after, std::size_t most,
+                const std::function<bool(const MessagePtr&)>& visit) const;
 
   std::size_t size() const { return messages_.size(); }
   std::size_t bytes() const { return bytes_; }

@@ -84,6 +84,7 @@ TEST_F(LimitsTest, SubscriptionLimit) {
   EXPECT_EQ(c.subscribe("a", 1), "\1"s);
   EXPECT_EQ(c.subscribe("b", 1), "\1"s);
   EXPECT_EQ(c.subscribe("d", 1), "\x80"s);
+  EXPECT_EQ(c.subscribe("a", 0), "\0"s);  // what it holds it may change
 }
 
 // A reader that never reads: its QoS 0 messages are dropped and counted, memory stays bounded, others go on.
@@ -149,6 +150,55 @@ TEST_F(LimitsTest, CleanSessionQueueIsBoundedAndCounted) {
   for (int i = 1; i <= 10; ++i)
     reader.ack(PacketType::kPuback, reader.expect_publish("q", std::to_string(i)).id);
   reader.expect_silence();
+}
+
+// Retained messages wait for room: a bound of the queue is no reason not to send one [MQTT-3.3.1-6].
+TEST_F(LimitsTest, RetainedMessagesBeyondTheQueueOfACleanSessionAllCome) {
+  BrokerOptions options;
+  options.limits.outbox.window = 4;
+  options.limits.outbox.messages = 10;
+  start(options);
+  auto writer = client("writer");
+  for (std::uint16_t i = 1; i <= 100; ++i) {
+    writer.publish("r/" + std::to_string(100 + i), std::to_string(i), i % 2 + 1, i, true);
+    writer.expect(i % 2 == 0 ? PacketType::kPuback : PacketType::kPubrec);
+    if (i % 2 != 0) writer.ack(PacketType::kPubrel, i), writer.expect(PacketType::kPubcomp);
+  }
+  auto reader = client("reader");
+  reader.subscribe("r/#", 2);
+  for (int came = 0, done = 0; done < 100;) {
+    const auto m = reader.next();
+    ASSERT_TRUE(m.has_value()) << came;
+    if (m->type == PacketType::kPubrel) {
+      reader.ack(PacketType::kPubcomp, m->id);
+      ++done;
+      continue;
+    }
+    ASSERT_EQ(m->payload, std::to_string(++came));
+    EXPECT_TRUE(m->retain);
+    reader.ack(m->qos == 1 ? PacketType::kPuback : PacketType::kPubrec, m->id);
+    if (m->qos == 1) ++done;
+  }
+  reader.expect_silence();
+  EXPECT_EQ(stats().dropped_full_qos1, 0u);
+}
+
+TEST_F(LimitsTest, RetainedMessagesAtQosZeroWaitForASlowReader) {
+  BrokerOptions options;
+  options.limits.max_output_bytes = 64u << 10;
+  start(options);
+  auto writer = client("writer");
+  const std::string payload(64'000, 'x');
+  constexpr int kTopics = 400;  // far more than the sockets between us hold
+  for (int i = 0; i < kTopics; ++i) writer.publish("r/" + std::to_string(1000 + i), payload, 0, 0, true);
+  writer.expect_silence();
+  auto reader = client("reader");
+  reader.subscribe("r/#", 0);
+  for (int i = 0; i < 20; ++i) writer.expect_silence();  // it had its turns
+  for (int i = 0; i < kTopics; ++i)
+    ASSERT_EQ(reader.expect(PacketType::kPublish).topic, "r/" + std::to_string(1000 + i));
+  reader.expect_silence();
+  EXPECT_EQ(stats().dropped_slow_qos0, 0u);
 }
 
 // A publisher whose answers wait is not read for a while instead of filling our memory.

@@ -16,7 +16,11 @@ MessagePtr message(std::string_view topic, std::string_view payload) {
 
 std::vector<std::string> found(const RetainedMessages& retained, std::string_view filter) {
   std::vector<std::string> topics;
-  retained.for_each(filter, [&](const MessagePtr& m) { topics.emplace_back(m->topic()); });
+  std::string after;
+  EXPECT_TRUE(retained.for_each(filter, after, 1000, [&](const MessagePtr& m) {
+    topics.emplace_back(m->topic());
+    return true;
+  }));
   return topics;
 }
 
@@ -24,13 +28,41 @@ TEST(Retained, LastMessageWinsAndEmptyErases) {
   RetainedMessages retained({});
   EXPECT_EQ(retained.put(message("a", "1")), Change::kStored);
   EXPECT_EQ(retained.put(message("a", "2")), Change::kStored);
-  std::string payload;
-  retained.for_each("a", [&](const MessagePtr& m) { payload = m->payload(); });
+  std::string payload, after;
+  EXPECT_TRUE(retained.for_each("a", after, 1, [&](const MessagePtr& m) {
+    payload = m->payload();
+    return true;
+  }));
   EXPECT_EQ(payload, "2");
   EXPECT_EQ(retained.put(message("a", "")), Change::kErased);
   EXPECT_EQ(retained.put(message("a", "")), Change::kNothing);
   EXPECT_THAT(found(retained, "#"), IsEmpty());
   EXPECT_EQ(retained.bytes(), 0u);
+}
+
+// In pieces, whatever happens to the topics between them.
+TEST(Retained, AWalkGoesOnWhereItStopped) {
+  RetainedMessages retained({});
+  for (const auto* topic : {"a/1", "a/2", "a/3", "a/4", "a/5", "b"}) retained.put(message(topic, "v"));
+  std::vector<std::string> topics;
+  std::size_t room = 2;
+  const auto take = [&](const MessagePtr& m) {
+    if (room == 0) return false;
+    --room;
+    topics.emplace_back(m->topic());
+    return true;
+  };
+  std::string after;
+  EXPECT_FALSE(retained.for_each("a/#", after, 1000, take));
+  EXPECT_THAT(topics, ElementsAre("a/1", "a/2"));
+  retained.put(message("a/2", ""));
+  retained.put(message("a/3", ""));
+  retained.put(message("a/3x", "new"));
+  room = 10;
+  EXPECT_FALSE(retained.for_each("a/#", after, 1, take));
+  EXPECT_THAT(topics, ElementsAre("a/1", "a/2", "a/3x"));
+  EXPECT_TRUE(retained.for_each("a/#", after, 1000, take));
+  EXPECT_THAT(topics, ElementsAre("a/1", "a/2", "a/3x", "a/4", "a/5"));
 }
 
 TEST(Retained, FiltersSelect) {
