@@ -26,7 +26,13 @@ std::string Connection::peer_text() const {
 }
 
 bool Connection::accepts_input() const {
-  return (phase == Phase::kAwaitConnect || phase == Phase::kOpen) && !input_paused_;
+  return (phase == Phase::kAwaitConnect || phase == Phase::kOpen) && !input_paused_ && !output_full();
+}
+
+// Messages stop at max_output_bytes; what is beyond are answers, and who does not read them gets no new ones.
+bool Connection::output_full() const {
+  const auto& limits = engine_.limits();
+  return write_armed_ && backlog() > limits.max_output_bytes + limits.max_packet_bytes;
 }
 
 void Connection::arm_read() {
@@ -163,6 +169,7 @@ void Connection::on_writable() {
   flush();
   if (phase == Phase::kLingering) return linger();
   if (phase == Phase::kOpen && backlog() == 0) engine_.wants_pump(*this);
+  if (!read_armed_ && accepts_input()) engine_.wants_input(*this);
 }
 
 void Connection::answer(std::string bytes, MessageKey message, GroupKey group) {

@@ -102,6 +102,7 @@ class Connection final : public PipeUser, public WheelEntry, public std::enable_
 
  private:
   bool accepts_input() const;
+  bool output_full() const;
   void arm_read();
   bool read_once();
   bool took_all(IoResult result, std::size_t room);

@@ -201,6 +201,36 @@ TEST_F(LimitsTest, RetainedMessagesAtQosZeroWaitForASlowReader) {
   EXPECT_EQ(stats().dropped_slow_qos0, 0u);
 }
 
+// Who asks and never reads the answers is not heard any more until there is room for them.
+TEST_F(LimitsTest, AnswersNobodyReadsAreBounded) {
+  BrokerOptions options;
+  options.limits.max_output_bytes = 16u << 10;
+  options.limits.max_packet_bytes = 64u << 10;
+  start(options);
+  auto asker = client("asker");
+  auto other = client("other");
+  std::string pings;
+  for (int i = 0; i < 32 * 1024; ++i) mqtt::append_empty(pings, PacketType::kPingreq);
+  constexpr std::size_t kFarTooMuch = 100u << 20;
+  std::size_t sent = 0;
+  for (int refused = 0; refused < 50 && sent < kFarTooMuch;) {
+    const auto count = ::send(asker.descriptor(), pings.data() + sent % 2, pings.size() - sent % 2,
+                              MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (count > 0) sent += static_cast<std::size_t>(count);
+    refused = count > 0 ? 0 : refused + 1;
+    if (count <= 0) other.expect_silence();  // the broker had another turn
+  }
+  EXPECT_LT(sent, kFarTooMuch);
+  std::vector<char> answers(1u << 20);
+  for (std::size_t left = sent / 2 * 2; left > 0;) {
+    const auto count = ::recv(asker.descriptor(), answers.data(), std::min(left, answers.size()), 0);
+    ASSERT_GT(count, 0);
+    left -= static_cast<std::size_t>(count);
+  }
+  if (sent % 2 != 0) asker.send(std::string(1, '\0'));
+  asker.expect_silence();
+}
+
 // A publisher whose answers wait is not read for a while instead of filling our memory.
 TEST_F(LimitsTest, UnacknowledgedPublishesAreBounded) {
   BrokerOptions options;
