@@ -28,16 +28,15 @@ bool CloudMail::past_its_time(const uplink::CloudMessage& message) const {
   return false;
 }
 
-bool CloudMail::tried_enough(const std::string& name) {
-  const auto found = tries_.find(name);
-  return found != tries_.end() && found->second >= kMaxCloudTries;
+bool CloudMail::tried_enough(const std::string& name) const {
+  return tries_.count(name) >= kMaxCloudTries;
 }
 
 void CloudMail::reject(const std::string& device, std::uint64_t tag, const std::string& name,
                        const char* why) {
   remarks_.say("cloud-message", device, std::string("rejected: ") + why);
   if (tag == 0) return;  // when it comes again
-  tries_.erase(name);
+  tries_.forget(name);
   uplink_.settle(tag, Settle::kReject);
 }
 
@@ -76,11 +75,10 @@ void CloudMail::on_ready(const Identity& device) {
 
 // What it had and did not acknowledge counts one try more, and leaves the session when that was the last.
 void CloudMail::on_gone(const std::string& device) {
-  if (tries_.size() >= kMaxRemembered) tries_.clear();
   for (auto at = sent_.begin(); at != sent_.end();) {
     const auto sent = at++;
     if (sent->second.device != device || sent->second.name.empty()) continue;
-    ++tries_[sent->second.name];
+    tries_.add(sent->second.name);
     const auto copy = sent->second;
     if (tried_enough(copy.name) && take_back(sent))
       reject(device, copy.tag, copy.name, "not acknowledged on ten connections");
@@ -112,12 +110,12 @@ void CloudMail::on_delivered(std::uint64_t token, bool acknowledged) {
   sent_.erase(found);
   --count_;
   if (acknowledged) {
-    tries_.erase(sent.name);
+    tries_.forget(sent.name);
     // Also with a link: one that is dying takes the word of it and loses it.
     if (acknowledged_.size() >= kMaxRemembered) acknowledged_.clear();
     if (!sent.name.empty()) acknowledged_.insert(sent.name);
   } else if (!sent.name.empty()) {
-    ++tries_[sent.name];  // the session ended with the connection
+    tries_.add(sent.name);  // the session ended with the connection
   }
   if (sent.tag != 0) uplink_.settle(sent.tag, acknowledged ? Settle::kAccept : Settle::kRetry);
   drain(sent.device);

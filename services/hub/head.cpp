@@ -9,7 +9,7 @@ Head::Impl::Impl(HeadParts parts)
       remarks_(parts.log, parts.surroundings),
       log_(parts.log, parts.surroundings, remarks_, stats_),
       methods_(parts.executor, parts.surroundings, clients_),
-      mail_(parts.surroundings, parts.uplink, clients_, remarks_),
+      mail_(parts.surroundings, parts.uplink, clients_, remarks_, parts.tries),
       own_modules_(parts.modules.all()) {}
 
 void Head::Impl::start() {

@@ -13,6 +13,7 @@
 #include "observability/histogram.hpp"
 #include "observability/series.hpp"
 #include "persistence/identity_store.hpp"
+#include "persistence/tally_store.hpp"
 #include "persistence/twin_store.hpp"
 #include "services/broker/broker.hpp"
 #include "services/config/config.hpp"
@@ -31,6 +32,7 @@ struct HeadParts {
   HubLog& log;
   persistence::TwinStore& twins;
   persistence::IdentityStore& identities;    // what the fleet said last
+  persistence::TallyStore& tries;            // of cloud-to-device messages
   const workload::LocalIdentities& modules;  // this device's own modules, from the agent
 };
 

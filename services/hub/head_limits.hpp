@@ -18,7 +18,7 @@ inline constexpr std::size_t kMaxMethodsPerClient = 64;  // beyond: 429
 inline constexpr std::size_t kMaxMethodPayloadBytes = 128 * 1024;  // beyond: 400
 inline constexpr std::size_t kMaxMethodNameBytes = 100;            // beyond: 400
 inline constexpr std::size_t kMaxCloudMessages = 1024;      // not acknowledged by clients; beyond: later
-inline constexpr int kMaxCloudTries = 10;                   // connections that ended over it; then rejected
+inline constexpr std::uint64_t kMaxCloudTries = 10;         // connections that ended over it; then rejected
 inline constexpr std::size_t kMaxTwinPuts = 32;             // reported documents on their way upstream
 inline constexpr std::size_t kMaxListedSubscriptions = 64;  // per client, for people
 

@@ -186,6 +186,9 @@ Status Hub::open_stores() {
       persistence::IdentityStore::open(*parts_->messages, sealer_for(*parts_->keys, "identities"));
   if (!identities) return identities.error();
   parts_->identities = std::move(*identities);
+  auto tries = persistence::TallyStore::open(*parts_->messages, persistence::TallyKind::kTries);
+  if (!tries) return tries.error();
+  parts_->tries = std::move(*tries);
   persistence::QueueLimits session_queue;
   session_queue.policy = persistence::FullPolicy::kDropNew;
   parts_->session_store = std::make_unique<broker::DurableSessionStore>(
@@ -208,7 +211,7 @@ Status Hub::open_listeners() {
     return status;
   parts_->head = std::make_unique<Head>(HeadParts{context_.get_executor(), config_, surroundings_,
                                                   *parts_->uplink, *parts_->forwarder, *this, *parts_->twins,
-                                                  *parts_->identities, *parts_->modules});
+                                                  *parts_->identities, *parts_->tries, *parts_->modules});
   parts_->forwarder->attach(*parts_->head);
   if (config_.hub.mqtt_tls || config_.hub.https) {
     if (auto status = load_certificate(true); !status) return status;

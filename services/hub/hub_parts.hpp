@@ -5,6 +5,7 @@
 #include "persistence/identity_store.hpp"
 #include "persistence/message_store.hpp"
 #include "persistence/session_store.hpp"
+#include "persistence/tally_store.hpp"
 #include "persistence/twin_store.hpp"
 #include "services/broker/broker.hpp"
 #include "services/broker/durable_session_store.hpp"
@@ -42,6 +43,7 @@ struct Hub::Parts {
   std::unique_ptr<persistence::SessionStore> sessions;
   std::unique_ptr<persistence::TwinStore> twins;
   std::unique_ptr<persistence::IdentityStore> identities;
+  std::unique_ptr<persistence::TallyStore> tries;
   std::unique_ptr<workload::LocalIdentities> modules;
   std::unique_ptr<broker::DurableSessionStore> session_store;
   std::unique_ptr<Forwarder> forwarder;

@@ -3,6 +3,7 @@
 
 #include "persistence/identity_store.hpp"
 #include "persistence/session_store.hpp"
+#include "persistence/tally_store.hpp"
 #include "persistence/twin_store.hpp"
 #include "tests/persistence_stores/store_fixture.hpp"
 
@@ -195,6 +196,49 @@ TEST_F(StoresTest, IdentitiesKeepTheNewestRevision) {
   EXPECT_THAT((*identities)->all(), ElementsAre("dev/mod"));
   EXPECT_EQ((*identities)->find("dev/mod")->revision, 4u);
   EXPECT_THAT((*identities)->unreadable(), IsEmpty());
+}
+
+TEST_F(StoresTest, TriesAreCountedOverRestarts) {
+  auto tries = TallyStore::open(*h_.store, TallyKind::kTries);
+  ASSERT_TRUE(tries);
+  (*tries)->add("leaf\nm-1");
+  (*tries)->add("leaf\nm-1");
+  (*tries)->add("leaf\nm-2");
+  (*tries)->add(std::string(kMaxNameBytes + 1, 'x'));  // not counted
+  EXPECT_EQ((*tries)->size(), 2u);
+  restart();
+  tries = TallyStore::open(*h_.store, TallyKind::kTries);
+  ASSERT_TRUE(tries);
+  EXPECT_EQ((*tries)->count("leaf\nm-1"), 2u);
+  EXPECT_EQ((*tries)->count("leaf\nm-2"), 1u);
+  EXPECT_EQ((*tries)->count("leaf"), 0u);
+  (*tries)->add("leaf\nm-1");
+  (*tries)->forget("leaf\nm-2");
+  (*tries)->forget("leaf\nm-2");
+  restart();
+  tries = TallyStore::open(*h_.store, TallyKind::kTries);
+  ASSERT_TRUE(tries);
+  EXPECT_EQ((*tries)->count("leaf\nm-1"), 3u);
+  EXPECT_EQ((*tries)->size(), 1u);
+}
+
+TEST_F(StoresTest, TooManyTriesForgetTheOldest) {
+  auto tries = TallyStore::open(*h_.store, TallyKind::kTries);
+  ASSERT_TRUE(tries);
+  for (std::size_t i = 0; i < kMaxTallies; ++i) (*tries)->add("m-" + std::to_string(i));
+  (*tries)->add("m-0");  // now m-1 is the oldest
+  (*tries)->add("one more");
+  const auto checked = [&] {
+    EXPECT_EQ((*tries)->size(), kMaxTallies);
+    EXPECT_EQ((*tries)->count("m-0"), 2u);
+    EXPECT_EQ((*tries)->count("m-1"), 0u);
+    EXPECT_EQ((*tries)->count("one more"), 1u);
+  };
+  checked();
+  restart();
+  tries = TallyStore::open(*h_.store, TallyKind::kTries);
+  ASSERT_TRUE(tries);
+  checked();
 }
 
 }  // namespace
