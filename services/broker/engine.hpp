@@ -108,6 +108,7 @@ class Engine final : public std::enable_shared_from_this<Engine> {
   void reauthorize(ClientSession& session);
   void send_connack(Connection& connection, bool session_present);
   void teardown(Connection& connection, const char* cause);
+  void never_connected(const Connection& connection, std::string_view cause);
   GroupKey end_session(ClientSession& session, const char* reason);
   ClientSession& new_slot(const std::string& client_id);
   void leave_half_open(Connection& connection);
@@ -204,7 +205,7 @@ class Engine final : public std::enable_shared_from_this<Engine> {
   bool closed_ = false;
   std::function<void()> all_closed_;
   mutable BrokerStats stats_;
-  std::array<std::int64_t, 8> trouble_tick_{};
+  std::array<std::int64_t, 9> trouble_tick_{};
   std::set<std::string, std::less<>> causes_;  // texts that connections point to
 };
 

@@ -265,8 +265,20 @@ void Engine::teardown(Connection& connection, const char* cause) {
     } else {
       end_session(*session, "clean");
     }
+  } else {
+    never_connected(connection, cause);
   }
   connection.linger();
+}
+
+// It ended without a client: garbage, a failed handshake, nothing at all. Who was refused has been told so,
+// and who only looks whether somebody listens is no trouble.
+void Engine::never_connected(const Connection& connection, std::string_view cause) {
+  if (cause == "connection-failed" || cause == "connect-deadline") ++stats_.protocol_errors;
+  for (const auto* quiet : {"refused", "peer-closed", "half-open-limit", "server-shutdown", "taken-over"}) {
+    if (cause == quiet) return;
+  }
+  trouble(8, "connection without a client: " + std::string(cause) + ", from " + connection.peer_text());
 }
 
 GroupKey Engine::end_session(ClientSession& session, const char* reason) {

@@ -30,6 +30,7 @@ void Head::Impl::start() {
 
 void Head::Impl::tick() {
   log_.tick();
+  remarks_.tick();
   identities_->tick();
   twins_->tick();
   mail_.tick();

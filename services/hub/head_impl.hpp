@@ -46,7 +46,9 @@ class Head::Impl : public std::enable_shared_from_this<Head::Impl> {
   void on_publish(const broker::Client& client, const mqtt::PublishPacket& packet, broker::PublishDone done);
   void on_client(const broker::ClientEvent& event);
   void on_delivered(std::uint64_t token, bool acknowledged);
-  void on_trouble(std::string_view what) { remarks_.say("broker", "clients", std::string(what)); }
+  void on_trouble(std::string_view what) {
+    remarks_.say("broker", std::string(what.substr(0, what.find(':'))), std::string(what));
+  }
 
  private:
   // The device's own modules are named without the device by routes.

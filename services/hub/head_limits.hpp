@@ -36,7 +36,11 @@ inline constexpr Duration kMethodTimeout =
 inline constexpr Duration kMethodTimeoutMax = std::chrono::seconds(300);
 inline constexpr Duration kAdmittedWait = std::chrono::seconds(30);  // verdict to CONNACK
 inline constexpr Duration kSameRemarkEvery = std::chrono::seconds(60);
-inline constexpr Duration kRefusalLogWindow = std::chrono::seconds(10);
-inline constexpr int kRefusalsLoggedPerWindow = 2;  // per client; the rest is counted
+inline constexpr Duration kRefusalLogWindow = std::chrono::seconds(60);
+inline constexpr Duration kStormLogWindow = std::chrono::seconds(10);
+inline constexpr int kCutsWritten = 2;     // of a client whose messages are not taken; then counted
+inline constexpr int kQuietConnects = 20;  // in kStormLogWindow; faster ones are written: a storm may begin
+inline constexpr Duration kBackForGood = std::chrono::seconds(10);  // connected so long: written
+inline constexpr int kRefusalsLoggedPerWindow = 2;                  // per client; the rest is counted
 
 }  // namespace decklog::hub

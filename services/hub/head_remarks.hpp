@@ -43,21 +43,58 @@ class Rate final {
   std::map<std::string, Entry> seen_;
 };
 
+// Once at first, then at most once in kSameRemarkEvery and with how many there were; what a burst leaves is
+// said when that time is over.
 class Remarks final {
  public:
   Remarks(HubLog& log, loop::Surroundings& surroundings) : log_(log), surroundings_(surroundings) {}
-  void say(std::string topic, const std::string& subject, std::string text) {
-    const std::string name = topic + '\n' + subject;
-    if (!rate_.allow(name, surroundings_.now().mono)) return;
-    const auto more = rate_.take_suppressed(name);
-    if (more > 0) text += " (and " + std::to_string(more) + " more like it before)";
-    log_.note(Remarked{std::move(topic), subject, std::move(text)});
+  void say(const std::string& topic, const std::string& subject, std::string text) {
+    const MonoTime now = surroundings_.now().mono;
+    if (said_.size() >= kMaxRemembered) flush();
+    auto [at, fresh] = said_.try_emplace({topic, subject});
+    Said& said = at->second;
+    if (!fresh && now - said.at < kSameRemarkEvery) {
+      said.last = std::move(text);
+      ++said.more;
+      return;
+    }
+    if (said.more > 0) text += " (and " + std::to_string(said.more) + " more like it before)";
+    said = {now, 0, {}};
+    log_.note(Remarked{topic, subject, std::move(text)});
+  }
+  void tick() {
+    const MonoTime now = surroundings_.now().mono;
+    for (auto at = said_.begin(); at != said_.end();) {
+      if (now - at->second.at < kSameRemarkEvery) {
+        ++at;
+        continue;
+      }
+      tell_rest(*at);
+      at = said_.erase(at);
+    }
+  }
+  void flush() {
+    for (auto& entry : said_) tell_rest(entry);
+    said_.clear();
   }
 
  private:
+  struct Said {
+    MonoTime at;
+    std::uint64_t more = 0;  // not said
+    std::string last;        // of them
+  };
+  using Entry = std::pair<const std::pair<std::string, std::string>, Said>;
+  void tell_rest(Entry& entry) {
+    auto& [name, said] = entry;
+    if (said.more == 0) return;
+    if (said.more > 1) said.last += " (and " + std::to_string(said.more - 1) + " more like it before)";
+    log_.note(Remarked{name.first, name.second, std::move(said.last)});
+  }
+
   HubLog& log_;
   loop::Surroundings& surroundings_;
-  Rate rate_{kSameRemarkEvery, 1};
+  std::map<std::pair<std::string, std::string>, Said> said_;
 };
 
 }  // namespace decklog::hub

@@ -2,7 +2,9 @@
 // than a burst is worth. Private to services/hub. Thread: the executor's.
 //
 // A connect counts once its client has proved who it is, so that nobody puts another one off. Refusals of
-// known identities are written twice in kRefusalLogWindow, others once as a remark; all are counted.
+// known identities are written twice in kRefusalLogWindow, others once as a remark; all are counted. While
+// the store refuses messages their senders are cut off and come back without end: kCutsWritten times that is
+// written, then counted and said in sums, until the client stays for kBackForGood or goes for another reason.
 #pragma once
 
 #include <map>
@@ -35,6 +37,21 @@ class SessionLog final {
 
  private:
   HeadStats::Client& counters(const std::string& name);
+  struct Burst {  // of connections that ended because a message was not taken
+    MonoTime cut, told;
+    int cuts = 0;
+    std::uint64_t more = 0;  // not written
+    std::string cause, peer;
+    bool arriving = false, here = false;  // on a connection that is not written
+    bool persistent = false;
+    MonoTime since;
+  };
+  bool arrives_quietly(const std::string& name);
+  bool goes_quietly(const std::string& name, std::string_view cause);
+  void count_cut(const std::string& name, std::string_view cause);
+  void write_down(const std::string& name, Burst& burst);
+  void tell(const std::string& name, Burst& burst);
+  void tick_bursts(MonoTime now);
   void put_off(const std::string& name, const std::string& peer, const std::string& present_peer);
 
   HubLog& log_;
@@ -42,6 +59,9 @@ class SessionLog final {
   Remarks& remarks_;
   HeadStats& stats_;
   Rate written_{kRefusalLogWindow, kRefusalsLoggedPerWindow};
+  Rate storms_{kStormLogWindow, kRefusalsLoggedPerWindow};
+  Rate quiet_{kStormLogWindow, kQuietConnects};
+  std::map<std::string, Burst> bursts_;
   std::map<std::string, MonoTime> admitted_;
 };
 

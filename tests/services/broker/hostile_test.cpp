@@ -1,5 +1,7 @@
 // Packets made by hand to break the server: cut short, ill-formed, contradictory, out of turn. What is
 // malformed ends its connection and nothing else [MQTT-4.8.0-1]; what only looks odd is served.
+#include <algorithm>
+
 #include "tests/services/broker/broker_fixture.hpp"
 
 namespace decklog::broker::test {
@@ -274,6 +276,20 @@ TEST_F(HostileTest, TakeoverKeepsAnOpenQosTwoExchange) {  // [MQTT-4.3.3, 4.4.0-
   EXPECT_EQ(third.expect(PacketType::kPubrel).id, sent.id);  // the message itself is the client's already
   third.ack(PacketType::kPubcomp, sent.id);
   third.expect_silence();
+}
+
+TEST_F(HostileTest, WhatIsNoClientIsCountedEachAndSaidOncePerBurst) {
+  constexpr int kMany = 200;
+  for (int i = 0; i < kMany; ++i) refused_at_connect("\xC0\0"s);
+  MqttClient looks(port_);
+  looks.shutdown_write();
+  EXPECT_TRUE(looks.closes_gracefully());  // no trouble
+  EXPECT_EQ(stats().protocol_errors, static_cast<std::uint64_t>(kMany));
+  ASSERT_TRUE(policy_.wait_for("trouble:connection without a client: "));
+  const auto lines = policy_.log();
+  const auto said = std::count_if(lines.begin(), lines.end(),
+                                  [](const std::string& line) { return line.starts_with("trouble:"); });
+  EXPECT_LT(said, kMany / 4);
 }
 
 TEST_F(HostileTest, AQosTwoMessageThatWasNotTakenIsNewWhenItComesAgain) {
