@@ -84,7 +84,7 @@ struct Speaker {
   }
   std::string operator()(const MessagesDropped& f) const {
     return std::to_string(f.count) + " messages dropped (" + f.reason + ")" + after(" on route ", f.route) +
-           after(" to ", f.endpoint);
+           after(" to ", f.endpoint) + (f.first == 0 ? ", told from the counters after a crash" : "");
   }
   std::string operator()(const Remarked& f) const { return f.topic + after(" ", f.subject) + ": " + f.text; }
   std::string operator()(const ModuleObserved& f) const {

@@ -189,6 +189,10 @@ Status Hub::open_stores() {
   auto tries = persistence::TallyStore::open(*parts_->messages, persistence::TallyKind::kTries);
   if (!tries) return tries.error();
   parts_->tries = std::move(*tries);
+  auto told = persistence::TallyStore::open(*parts_->messages, persistence::TallyKind::kTold);
+  if (!told) return told.error();
+  parts_->told = std::move(*told);
+  parts_->losses.remember_in(*parts_->told);
   persistence::QueueLimits session_queue;
   session_queue.policy = persistence::FullPolicy::kDropNew;
   parts_->session_store = std::make_unique<broker::DurableSessionStore>(
@@ -339,6 +343,7 @@ void Hub::tick() {
     parts_->forwarder->tick();
     parts_->losses.tick(surroundings_.now().mono);
     const Instant now = surroundings_.now();
+    if (ticks_ == 0) compare_losses();
     if (++ticks_ % 5 == 0) parts_->messages->tick(now);
     // A clock that was set makes a certificate valid, or none any more.
     const Duration offset(now.wall.ns - now.mono.ns);
@@ -357,13 +362,6 @@ void Hub::look_at_certificate() {
     note(Remarked{"certificate", "hub", problem});
 }
 
-std::string Hub::not_ready() const {
-  if (stopping_) return "stopping";
-  if (parts_->messages->status().refusing) return "the message store takes no messages: disk full or failing";
-  if (journal_.journal->stats().degraded) return "the log is not written: disk full or failing";
-  return "";
-}
-
 void Hub::stop(const std::string& reason, std::function<void()> done) {
   tick_.cancel();
   parts_->broker->close([this, reason, done = std::move(done)] {
@@ -375,25 +373,6 @@ void Hub::stop(const std::string& reason, std::function<void()> done) {
       done();
     });
   });
-}
-
-void Hub::observe(const std::string& client, std::string observation, std::string cause, std::string peer,
-                  std::string detail) {
-  parts_->loop->submit(
-      ClientObserved{client, std::move(observation), std::move(cause), std::move(peer), std::move(detail)});
-}
-
-void Hub::note(Fact fact) {
-  parts_->loop->note(std::move(fact));
-}
-
-bool Hub::storming(const std::string& client) const {
-  const auto found = state().clients.find(client);
-  return found != state().clients.end() && found->second.life.storming;
-}
-
-std::uint16_t Hub::port(std::string_view listener) const {
-  return parts_->broker->port(listener);
 }
 
 }  // namespace decklog::hub

@@ -49,6 +49,7 @@ class Hub final : public HubLog {
   void look_at_certificate();
   void released(const Envelope& event);
   void tick();
+  void compare_losses();
   void received_desired(const uplink::TwinValue& value);
   std::string reported() const;
   uplink::Listener listener();

@@ -43,7 +43,7 @@ struct Hub::Parts {
   std::unique_ptr<persistence::SessionStore> sessions;
   std::unique_ptr<persistence::TwinStore> twins;
   std::unique_ptr<persistence::IdentityStore> identities;
-  std::unique_ptr<persistence::TallyStore> tries;
+  std::unique_ptr<persistence::TallyStore> tries, told;
   std::unique_ptr<workload::LocalIdentities> modules;
   std::unique_ptr<broker::DurableSessionStore> session_store;
   std::unique_ptr<Forwarder> forwarder;

@@ -1,4 +1,5 @@
-// What the hub shows of itself: reported document, clients, queues.
+// What the hub shows of itself: reported document, clients, queues; and what it writes into its log.
+#include <boost/asio/post.hpp>
 #include <boost/json.hpp>
 
 #include "events/build.hpp"
@@ -72,6 +73,39 @@ std::string Hub::queues_json(bool all) {
                                   {"conserved", c.conserved()}});
   }
   return json::serialize(json::object{{"queues", std::move(queues)}, {"routes", std::move(routes)}});
+}
+
+// What was lost until now has been told to the losses once this turn's posted work is done.
+void Hub::compare_losses() {
+  boost::asio::post(context_, [this, routes = parts_->messages->routes(), alive = parts_->alive] {
+    if (*alive) parts_->losses.compare(routes);
+  });
+}
+
+std::string Hub::not_ready() const {
+  if (stopping_) return "stopping";
+  if (parts_->messages->status().refusing) return "the message store takes no messages: disk full or failing";
+  if (journal_.journal->stats().degraded) return "the log is not written: disk full or failing";
+  return "";
+}
+
+void Hub::observe(const std::string& client, std::string observation, std::string cause, std::string peer,
+                  std::string detail) {
+  parts_->loop->submit(
+      ClientObserved{client, std::move(observation), std::move(cause), std::move(peer), std::move(detail)});
+}
+
+void Hub::note(Fact fact) {
+  parts_->loop->note(std::move(fact));
+}
+
+bool Hub::storming(const std::string& client) const {
+  const auto found = state().clients.find(client);
+  return found != state().clients.end() && found->second.life.storming;
+}
+
+std::uint16_t Hub::port(std::string_view listener) const {
+  return parts_->broker->port(listener);
 }
 
 }  // namespace decklog::hub

@@ -1,13 +1,15 @@
 // Lost messages as events, with route, queue, reason, number and range, but not an event for each: a route
 // that nobody wants must not fill the log and wear the disk. The first of its kind is written at once; what
-// follows within kLossPause is one event at its end. Private to services/hub. Thread: the executor's.
+// follows within kLossPause is one event at its end. What waits for that when the process dies is told by the
+// next run: how much the log has told of is kept beside the store's own counters. Private to services/hub.
+// Thread: the executor's.
 #pragma once
 
 #include <map>
 #include <string>
 #include <tuple>
 
-#include "persistence/message_store_types.hpp"
+#include "persistence/tally_store.hpp"
 #include "services/hub/parts.hpp"
 
 namespace decklog::hub {
@@ -21,6 +23,11 @@ class LossLog final {
   void add(const persistence::Loss& loss, MonoTime now);
   void tick(MonoTime now);
   void flush();  // writes what waits
+  // Before the first loss. Told: counts by told_name().
+  void remember_in(persistence::TallyStore& told) { told_ = &told; }
+  // Once, when every loss before has been added: what the counters have and the log has not. The first run
+  // that remembers takes the counters as told.
+  void compare(const std::vector<persistence::RouteStatus>& routes);
 
  private:
   struct Kind {
@@ -28,8 +35,10 @@ class LossLog final {
     MonoTime written;
   };
   void write(Kind& kind, MonoTime now);
+  void tell(MessagesDropped fact);
 
   HubLog& log_;
+  persistence::TallyStore* told_ = nullptr;
   std::map<std::tuple<std::string, std::string, std::string>, Kind> kinds_;  // (route, queue, reason)
 };
 

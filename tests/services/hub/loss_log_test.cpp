@@ -1,5 +1,6 @@
 #include "services/hub/loss_log.hpp"
 
+#include "tests/persistence_stores/store_fixture.hpp"
 #include "tests/services/hub/hub_fakes.hpp"
 
 namespace decklog::hub::test {
@@ -68,6 +69,59 @@ TEST(LossLogTest, ManyKindsAreBounded) {
   std::uint64_t sum = 0;
   for (const auto& fact : log.noted) sum += std::get<MessagesDropped>(fact).count;
   EXPECT_EQ(sum, 6 * kMaxLossKinds);
+}
+
+// A log's run and the next ones over one store of counts.
+class LossesOverRuns : public testing::Test {
+ protected:
+  struct Run {
+    explicit Run(persistence::Harness& store)
+        : told(std::move(*persistence::TallyStore::open(*store.store, persistence::TallyKind::kTold))),
+          losses(log) {
+      losses.remember_in(*told);
+    }
+    FakeLog log;
+    std::unique_ptr<persistence::TallyStore> told;
+    LossLog losses;
+  };
+  static std::vector<persistence::RouteStatus> counted(std::uint64_t no_route, std::uint64_t expired) {
+    persistence::RouteStatus status;
+    status.name = "(no route)";
+    status.counters.expired = expired;
+    status.dropped = {{"no-route", no_route}, {"damaged", 7}};
+    return {status};
+  }
+  persistence::TempDir dir_;
+  persistence::Harness store_{dir_.path("store")};
+  MonoTime now_{1'000'000'000};
+};
+
+TEST_F(LossesOverRuns, WhatACrashKeptBackIsToldFromTheCounters) {
+  {
+    Run run(store_);
+    run.losses.compare(counted(100, 4));  // from before anything was remembered
+    EXPECT_TRUE(run.log.noted.empty());
+    run.losses.add(loss(101, 1), now_);
+    run.losses.add(loss(102, 5), now_);  // waits, and is gone with the process
+    EXPECT_EQ(run.log.noted.size(), 1u);
+  }
+  store_.store->flush();
+  store_.reopen();
+  {
+    Run run(store_);
+    run.losses.add(loss(107, 1), now_);  // of this run, told
+    run.losses.add(loss(108, 2), now_);  // of this run, waits
+    run.losses.compare(counted(109, 4));
+    ASSERT_EQ(run.log.noted.size(), 2u);
+    const auto& told = std::get<MessagesDropped>(run.log.noted[1]);
+    EXPECT_EQ(told, (MessagesDropped{"(no route)", "", "no-route", 5, 0, 0}));
+    run.losses.flush();
+  }
+  store_.store->flush();
+  store_.reopen();
+  Run run(store_);
+  run.losses.compare(counted(109, 4));
+  EXPECT_TRUE(run.log.noted.empty());
 }
 
 }  // namespace
