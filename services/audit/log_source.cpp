@@ -33,10 +33,29 @@ Result<std::shared_ptr<persistence::JournalReader>> open_log(const std::string& 
   return std::shared_ptr<persistence::JournalReader>(std::move(*reader));
 }
 
+namespace {
+
+// Whose log it is, as the start in front of `from` says: it need not be part of what is asked for.
+std::string device_at(const persistence::JournalReader& journal, Sequence from) {
+  std::string device;
+  persistence::Visitor visitor;
+  visitor.event = [&](const Envelope& event) {
+    if (from < event.sequence && !device.empty()) return false;
+    if (const auto* started = std::get_if<ServiceStarted>(&event.fact)) device = started->device;
+    return true;
+  };
+  visitor.missing = [](const persistence::MissingRange&) { return true; };
+  (void)journal.read_stream(StreamId::service(), Sequence{1}, visitor);
+  return device;
+}
+
+}  // namespace
+
 Status select(const persistence::JournalReader& journal, const Filter& filter,
               const std::function<void(const Entry&)>& take) {
   std::deque<Entry> kept;
-  std::string device;
+  const Sequence from = filter.from ? filter.from : Sequence{1};
+  std::string device = device_at(journal, from);
   const auto give = [&](Entry entry) {
     if (filter.last == 0) return take(entry);
     kept.push_back(std::move(entry));
@@ -56,7 +75,6 @@ Status select(const persistence::JournalReader& journal, const Filter& filter,
           device});
     return true;
   };
-  const Sequence from = filter.from ? filter.from : Sequence{1};
   const auto status = filter.stream.empty()
                           ? journal.read(from, filter.to ? filter.to : journal.durable_sequence(), visitor)
                           : journal.read_stream({filter.stream}, from, visitor);

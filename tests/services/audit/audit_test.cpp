@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "services/audit/diff.hpp"
+#include "services/audit/log_source.hpp"
 #include "services/audit/minimise.hpp"
 #include "services/audit/regression.hpp"
 #include "services/audit/replay.hpp"
@@ -106,6 +107,23 @@ TEST_F(AuditTest, ADirectoryOfLogsIsATestOfABuild) {
   ASSERT_EQ(cases->size(), 2u);
   EXPECT_TRUE((*cases)[0].report.honest());
   EXPECT_FALSE((*cases)[1].report.honest());
+}
+
+// Also when its start is not part of what is asked for.
+TEST_F(AuditTest, EveryEventSaysWhoseLogItIsFrom) {
+  const auto log = open_log(bundle("log"));
+  ASSERT_TRUE(log);
+  Filter behind, one;
+  behind.from = Sequence{5};
+  one.stream = "module/crashy";
+  for (const auto& filter : {Filter{}, behind, one}) {
+    std::size_t seen = 0;
+    EXPECT_TRUE(select(**log, filter, [&](const Entry& entry) {
+      ++seen;
+      EXPECT_FALSE(entry.device.empty());
+    }));
+    EXPECT_GT(seen, 5u);
+  }
 }
 
 TEST_F(AuditTest, ABundleIsPrivate) {
