@@ -48,7 +48,7 @@ int history(const Session& session, const LogArguments& arguments) {
     if (session.json) {
       std::puts(
           entry.event
-              ? to_cloud_event(*entry.event, "/devices/" + entry.device + "/" + arguments.service).c_str()
+              ? to_cloud_event(*entry.event, "/devices/" + entry.device + "/" + service_of(arguments)).c_str()
               : json::serialize(json::object{{"missing", entry.missing}}).c_str());
       return;
     }
@@ -134,7 +134,7 @@ int state(const Session& session, const LogArguments& arguments) {
 }
 
 int verify(const Session& session, const LogArguments& arguments) {
-  const auto result = audit::verify_log(session.journal_directory(arguments.service.c_str()));
+  const auto result = audit::verify_log(session.journal_directory(service_of(arguments)));
   if (!result) return complain(result.error());
   if (session.json) {
     json::array problems;
@@ -189,8 +189,8 @@ void add_audit_verbs(CLI::App& app, Session& session) {
   verb->add_option("--to", arguments->to, "last sequence");
   verb->add_option("--last", arguments->last, "only the last N that match");
   verb->footer(
-      "Examples:\n  decklog history sensor --kind decision\n  decklog history --since 2026-11-24T03:00:00Z "
-      "--json");
+      "Examples:\n  decklog history sensor --kind decision\n  decklog history client/leaf-1\n"
+      "  decklog history --since 2026-11-24T03:00:00Z --json");
 
   verb =
       add(app, session, arguments, "why", "Why a module is as it is: the causal chain in plain words", why);

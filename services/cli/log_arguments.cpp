@@ -2,9 +2,14 @@
 
 namespace decklog::cli {
 
+const char* service_of(const LogArguments& arguments) {
+  if (!arguments.service.empty()) return arguments.service.c_str();
+  return arguments.module.starts_with("client/") ? "hub" : "agent";
+}
+
 Result<std::shared_ptr<persistence::JournalReader>> open(const Session& session,
                                                          const LogArguments& arguments) {
-  const std::string path = session.journal_directory(arguments.service.c_str());
+  const std::string path = session.journal_directory(service_of(arguments));
   auto log = audit::open_log(path);
   if (!log && log.error().code == Errc::kNotFound && session.journal.empty()) {
     return error(Errc::kNotFound,
@@ -19,7 +24,8 @@ CLI::App* add_log_verb(CLI::App& app, Session& session, const std::shared_ptr<Lo
   auto* sub = app.add_subcommand(verb, about);
   sub->add_option("--journal", session.journal,
                   "journal directory (live or copied) or exported bundle; default: this device's");
-  sub->add_option("--service", arguments->service, "whose journal of this device: agent or hub")
+  sub->add_option("--service", arguments->service,
+                  "whose journal of this device: agent or hub; default: whose stream it is")
       ->check(CLI::IsMember({"agent", "hub"}));
   sub->callback([&session, arguments, run] {
     session.action = [&session, arguments, run] { return run(session, *arguments); };

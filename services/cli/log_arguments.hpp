@@ -11,11 +11,14 @@
 namespace decklog::cli {
 
 struct LogArguments {
-  std::string service = "agent", module, type, kind, since, until, at, output, path, other;
+  std::string service, module, type, kind, since, until, at, output, path, other;
   std::uint64_t from = 0, to = 0, last = 0, most = 10;
   std::vector<std::string> breakpoints, changes;
   bool steps = false;
 };
+
+// Whose journal: as asked, else the one that holds the stream; only the hub has clients.
+const char* service_of(const LogArguments& arguments);
 
 Result<std::shared_ptr<persistence::JournalReader>> open(const Session& session,
                                                          const LogArguments& arguments);

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <sstream>
 
 #include "tests/services/hub/hub_test.hpp"
 
@@ -56,6 +57,26 @@ TEST_F(Operator, AHubAtRestDoesNotFillItsLogAndListsWhatMatters) {
   EXPECT_EQ(metric(*hub_, "decklog_journal_events_total"), events);
   hub_->cut_uplink();
   EXPECT_TRUE(eventually([&] { return metric(*hub_, "decklog_journal_events_total") > events; }));
+}
+
+// Nobody has to know which of the two services has clients.
+TEST_F(Operator, TheHistoryOfAClientIsReadWhereItIsKept) {
+  start({});
+  puppet_->start();
+  hub_->enrol("leaf-1");
+  ASSERT_TRUE(puppet_->call("mqtt", "leaf", hub_->plain_client("leaf-1")).ok);
+  const std::string said = hub_->folder() + "/history";
+  const std::string command = std::string(DECKLOG_PROGRAM) + " --config " + hub_->config_file() +
+                              " history client/leaf-1 > " + said + " 2>&1";
+  const auto text = [&] {
+    std::ostringstream out;
+    out << std::ifstream(said).rdbuf();
+    return out.str();
+  };
+  EXPECT_TRUE(eventually([&] {
+    return std::system(command.c_str()) == 0 &&
+           text().find("authenticating -> connected") != std::string::npos;
+  })) << text();
 }
 
 TEST_F(Operator, AFullStoreRefusesSaysSoAndRecovers) {
