@@ -228,6 +228,24 @@ TEST(CoreScenario, AModuleThatIsLostForGoodDoesNotHoldUpOthers) {
   EXPECT_TRUE(sim.running("late")) << "once is " << name_of(sim.life("once"));
 }
 
+// No machine hears what is not known; that there is one more module is seen by the plan alone.
+TEST(CoreScenario, AStrangerOfWhomNothingIsKnownIsPlannedForAtOnce) {
+  AgentSim sim;
+  sim.deploy(document("\"a\":" + docker("i:1")));
+  sim.finish_work();
+  Envelope seen;
+  seen.sequence = sim.journal.next_sequence();
+  ModuleObserved fact{.module = ModuleName("stranger")};
+  fact.presence = static_cast<std::uint8_t>(runtime::Presence::kUnknown);
+  fact.runtime = AgentSim::kEngine;
+  seen.fact = fact;
+  AgentCore plans_anew(sim.state());
+  const auto decisions = sim.core().take(seen);
+  ASSERT_FALSE(decisions.empty());
+  EXPECT_EQ(std::get<ModuleTransitioned>(decisions.front().fact).reason, ModuleReason::kDesiredAbsent);
+  EXPECT_EQ(decisions, plans_anew.take(seen));
+}
+
 TEST(CoreScenario, ARefusedDocumentLeavesTheOldOneRunning) {
   AgentSim sim;
   sim.deploy(document("\"a\":" + docker("i:1")));
