@@ -29,7 +29,7 @@ Result<std::vector<CorpusCase>> replay_corpus(const std::string& directory, cons
   for (auto& file : files) {
     const auto bundle = BundleReader::open(file);
     if (!bundle) return bundle.error();
-    cases.push_back({std::move(file), replay_agent(**bundle, options)});
+    cases.push_back({std::move(file), replay_log(**bundle, options)});
   }
   return cases;
 }

@@ -6,12 +6,14 @@
 #include "services/audit/bundle.hpp"
 #include "services/audit/sentences.hpp"
 #include "services/audit/sight.hpp"
+#include "services/hub/recovery.hpp"
 
 namespace decklog::audit {
 namespace {
 
 using agent::AgentCore;
-using agent::AgentState;
+using hub::HubCore;
+using persistence::JournalReader;
 
 constexpr std::uint64_t kProgressEvery = 65536;
 
@@ -40,11 +42,50 @@ class StepRead {
   bool open_ = false;
 };
 
+// What a replay needs to know of a service's core.
+template <class Core>
+struct Life;
+
+template <>
+struct Life<AgentCore> {
+  struct Found {
+    AgentCore core;
+    Sequence snapshot;
+    std::uint64_t events = 0;
+    bool whole = true;
+  };
+  static Found recover(const JournalReader& journal, Sequence at) {
+    auto found = agent::recover(journal, at);
+    return {AgentCore(std::move(found.state)), found.snapshot, found.events, found.problems.empty()};
+  }
+  static std::optional<AgentCore> decode(std::string_view snapshot) {
+    auto state = agent::decode_snapshot(snapshot);
+    if (!state) return {};
+    return AgentCore(std::move(*state));
+  }
+  static std::string digest(const AgentCore& core) { return state_hash(core.state()); }
+};
+
+template <>
+struct Life<HubCore> {
+  static hub::Recovery recover(const JournalReader& journal, Sequence at) {
+    return hub::recover(journal, at);
+  }
+  static std::optional<HubCore> decode(std::string_view snapshot) {
+    HubCore core;
+    if (!core.restore(snapshot)) return {};
+    return core;
+  }
+  static std::string digest(const HubCore& core) {
+    return persistence::to_hex(persistence::Sha256()({core.snapshot()}));
+  }
+};
+
+template <class Core>
 class Replay {
  public:
-  Replay(const persistence::JournalReader& journal, AgentState state, const ReplayOptions& options,
-         ReplayReport& report)
-      : journal_(journal), core_(std::move(state)), options_(options), report_(report) {}
+  Replay(const JournalReader& journal, Core core, const ReplayOptions& options, ReplayReport& report)
+      : journal_(journal), core_(std::move(core)), options_(options), report_(report) {}
 
   // False when the replay is to end.
   bool take(const Envelope& event) {
@@ -105,14 +146,14 @@ class Replay {
       note_divergence(got, false);
       if (!own_) own_ = core_;
       // The recorded decisions count from here on. A step that differs is rare: its state is made again.
-      core_ = AgentCore(agent::recover(journal_, step_.last()).state);
+      core_ = Life<Core>::recover(journal_, step_.last()).core;
     }
     if (options_.step && !options_.step({input, recorded, got, same})) return false;
     if (options_.progress && report_.inputs % kProgressEvery == 0) options_.progress(input.sequence);
     return report_.divergences.size() < options_.most;
   }
 
-  const AgentState& state() const { return own_ ? own_->state() : core_.state(); }
+  const Core& core() const { return own_ ? *own_ : core_; }
 
  private:
   struct Blind {
@@ -134,9 +175,9 @@ class Replay {
     blind_.reset();
   }
   bool take_state(const persistence::Snapshot& stored) {
-    auto state = agent::decode_snapshot(stored.bytes);
-    if (state) core_ = AgentCore(std::move(*state));
-    return state.has_value();
+    auto core = Life<Core>::decode(stored.bytes);
+    if (core) core_ = std::move(*core);
+    return core.has_value();
   }
 
   // While blind: the event is taken as recorded. True when it can be compared again.
@@ -147,7 +188,7 @@ class Replay {
       return true;
     }
     if (event.sequence == blind_->again.start) {
-      core_ = AgentCore(agent::recover(journal_, Sequence{event.sequence.value - 1}).state);
+      core_ = Life<Core>::recover(journal_, Sequence{event.sequence.value - 1}).core;
       see_again(event.sequence);
       return true;
     }
@@ -162,7 +203,7 @@ class Replay {
 
   void compare_state(const Envelope& event, const SnapshotTaken& taken) {
     if (own_ || core_.state().through.value != taken.through) return;
-    if (state_hash(core_.state()) == taken.digest) {
+    if (Life<Core>::digest(core_) == taken.digest) {
       ++report_.states_matched;
       return;
     }
@@ -195,9 +236,9 @@ class Replay {
     report_.divergences.push_back(std::move(out));
   }
 
-  const persistence::JournalReader& journal_;
-  AgentCore core_;                // with the recorded decisions behind it
-  std::optional<AgentCore> own_;  // from the first divergence on: with this build's own
+  const JournalReader& journal_;
+  Core core_;                // with the recorded decisions behind it
+  std::optional<Core> own_;  // from the first divergence on: with this build's own
   const ReplayOptions& options_;
   ReplayReport& report_;
   StepRead step_;
@@ -207,11 +248,12 @@ class Replay {
 
 // State to begin with at `from`: the newest snapshot before it and what follows, folded as recorded. What was
 // missing on the way is given to `missing`.
-AgentState state_before(const persistence::JournalReader& journal, Sequence from,
-                        const std::function<void(const persistence::MissingRange&)>& missing) {
+template <class Core>
+Core core_before(const JournalReader& journal, Sequence from,
+                 const std::function<void(const persistence::MissingRange&)>& missing) {
   if (from.value <= 1) return {};
   const Sequence end{from.value - 1};
-  auto recovery = agent::recover(journal, end);
+  auto recovery = Life<Core>::recover(journal, end);
   if (!recovery.snapshot && recovery.events == 0) {
     missing({GapKind::kLost, Sequence{1}, end, "the log begins here, without a state"});
     return {};
@@ -222,25 +264,12 @@ AgentState state_before(const persistence::JournalReader& journal, Sequence from
     missing(range);
     return true;
   };
-  if (!recovery.problems.empty()) (void)journal.read(recovery.snapshot.next(), end, visitor);
-  return std::move(recovery.state);
+  if (!recovery.whole) (void)journal.read(recovery.snapshot.next(), end, visitor);
+  return std::move(recovery.core);
 }
 
-}  // namespace
-
-std::string state_hash(const agent::AgentState& state) {
-  return persistence::to_hex(persistence::Sha256()({agent::encode_snapshot(state)}));
-}
-
-bool same_decisions(std::span<const Envelope> recorded, std::span<const Envelope> got) {
-  if (recorded.size() != got.size()) return false;
-  for (std::size_t i = 0; i < got.size(); ++i) {
-    if (!(recorded[i].fact == got[i].fact)) return false;
-  }
-  return true;
-}
-
-Status check_replayable(const persistence::JournalReader& journal) {
+// Of the first run that the log tells of; of the newest state, when none is kept.
+std::string service_of(const JournalReader& journal) {
   std::string service;
   persistence::Visitor visitor;
   visitor.event = [&](const Envelope& event) {
@@ -249,12 +278,13 @@ Status check_replayable(const persistence::JournalReader& journal) {
   };
   visitor.missing = [](const persistence::MissingRange&) { return true; };
   (void)journal.read_stream(StreamId::service(), {1}, visitor);
-  if (service.empty() || service == "agent") return {};
-  return error(Errc::kUnsupported,
-               "this is the log of the " + service + "; replay decides an agent's log again", "log");
+  if (!service.empty()) return service;
+  const auto state = journal.latest_snapshot(persistence::kStateSnapshot, journal.durable_sequence());
+  return state && Life<HubCore>::decode(state->bytes) ? "hub" : "";
 }
 
-ReplayReport replay_agent(const persistence::JournalReader& journal, const ReplayOptions& options) {
+template <class Core>
+ReplayReport replay_as(const JournalReader& journal, const ReplayOptions& options) {
   ReplayReport report;
   const Sequence last = journal.durable_sequence();
   if (!last) return report;
@@ -267,8 +297,9 @@ ReplayReport replay_agent(const persistence::JournalReader& journal, const Repla
   }
   const Sequence to = options.to && options.to < last ? options.to : last;
   std::vector<persistence::MissingRange> before;
-  Replay replay(journal, state_before(journal, from, [&](const auto& range) { before.push_back(range); }),
-                options, report);
+  Replay<Core> replay(journal,
+                      core_before<Core>(journal, from, [&](const auto& range) { before.push_back(range); }),
+                      options, report);
   for (const auto& range : before) replay.lose_sight(from, lost_text(range), known_after(journal, range));
   persistence::Visitor visitor;
   bool ended = false;
@@ -292,8 +323,38 @@ ReplayReport replay_agent(const persistence::JournalReader& journal, const Repla
   if (!status) report.not_proven.push_back(describe(status.error()));
   if (!ended) replay.finish_step(!status || to < last || !ends_whole(journal));
   replay.end();
-  report.state_hash = state_hash(replay.state());
+  report.state_hash = Life<Core>::digest(replay.core());
   return report;
+}
+
+}  // namespace
+
+std::string state_hash(const agent::AgentState& state) {
+  return persistence::to_hex(persistence::Sha256()({agent::encode_snapshot(state)}));
+}
+
+bool same_decisions(std::span<const Envelope> recorded, std::span<const Envelope> got) {
+  if (recorded.size() != got.size()) return false;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    if (!(recorded[i].fact == got[i].fact)) return false;
+  }
+  return true;
+}
+
+Status check_replayable(const JournalReader& journal) {
+  const std::string service = service_of(journal);
+  if (service.empty() || service == "agent") return {};
+  return error(Errc::kUnsupported,
+               "this is the log of the " + service + "; only an agent's can be made another", "log");
+}
+
+ReplayReport replay_agent(const JournalReader& journal, const ReplayOptions& options) {
+  return replay_as<AgentCore>(journal, options);
+}
+
+ReplayReport replay_log(const JournalReader& journal, const ReplayOptions& options) {
+  if (service_of(journal) == "hub") return replay_as<HubCore>(journal, options);
+  return replay_agent(journal, options);
 }
 
 }  // namespace decklog::audit

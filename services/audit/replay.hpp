@@ -1,5 +1,6 @@
-// Re-executes every recorded input through this build's core, under the recorded time and draws, and compares
-// decision by decision. No device, no network, no engine. Reads any journal; changes nothing.
+// Re-executes every recorded input through this build's core of the service that wrote the log, under the
+// recorded time and draws, and compares decision by decision. No device, no network, no engine. Reads any
+// journal; changes nothing.
 //
 // The first divergence is told whole. From there on two cores go on: one with what this build decided, one
 // with what the log has. A later step that differs only for the first is a consequence; one that differs for
@@ -65,9 +66,11 @@ struct ReplayReport {
   bool honest() const { return divergences.empty() && state_problems.empty(); }
 };
 
-// kUnsupported for another service's log: it is the agent's core that is run again.
-Status check_replayable(const persistence::JournalReader& journal);
+// An agent's log or a hub's, as the log itself says; an agent's when it does not say.
+ReplayReport replay_log(const persistence::JournalReader& journal, const ReplayOptions& options);
 ReplayReport replay_agent(const persistence::JournalReader& journal, const ReplayOptions& options);
+// kUnsupported for another service's log: what is told otherwise, or made smaller, is an agent's.
+Status check_replayable(const persistence::JournalReader& journal);
 
 // Hex SHA-256 of the state's snapshot.
 std::string state_hash(const agent::AgentState& state);

@@ -215,9 +215,8 @@ int replay(const Session& session, const LogArguments& arguments) {
     return replay_directory(session, arguments.path, *options);
   auto journal = arguments.path.empty() ? open(session, arguments) : audit::open_log(arguments.path);
   if (!journal) return complain(journal.error());
-  if (const Status fits = audit::check_replayable(**journal); !fits) return complain(fits.error());
   const auto begun = std::chrono::steady_clock::now();
-  auto report = audit::replay_agent(**journal, *options);
+  auto report = audit::replay_log(**journal, *options);
   report.seconds = seconds_since(begun);
   show_progress("");
   if (session.json || options->step)

@@ -9,6 +9,7 @@
 
 #include "events/build.hpp"
 #include "services/hub/hub_parts.hpp"
+#include "services/hub/recovery.hpp"
 #include "services/uplink/uplink_factory.hpp"
 #include "services/workload/server_certificate.hpp"
 
@@ -112,17 +113,7 @@ Status Hub::open_log() {
                  "another hub is running on this data directory: " + describe(journal.error()));
   journal_ = std::move(*journal);
   auto& log = *journal_.journal;
-  Sequence from{1};
-  if (const auto snapshot = log.latest_snapshot(persistence::kStateSnapshot, log.durable_sequence())) {
-    if (core_.restore(snapshot->bytes)) from = snapshot->through.next();
-  }
-  persistence::Visitor visitor;
-  visitor.event = [this](const Envelope& event) {
-    core_.fold(event);
-    return true;
-  };
-  visitor.missing = [](const persistence::MissingRange&) { return true; };
-  if (log.durable_sequence()) (void)log.read(from, log.durable_sequence(), visitor);
+  core_ = recover(log).core;
   loop::LoopOptions options;
   options.build = build_id();
   parts_->loop =
