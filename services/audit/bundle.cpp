@@ -79,6 +79,8 @@ Result<std::unique_ptr<BundleReader>> BundleReader::open(const std::string& path
     if (const auto taken = reader->take_record(bytes[at], begin, length, where); !taken) return taken.error();
     at = begin + length;
   }
+  // An export has at least one: nothing to replay must not look like a replay without a divergence.
+  if (reader->events_.empty()) return error(Errc::kCorrupt, "the bundle ends before its first event", path);
   return reader;
 }
 

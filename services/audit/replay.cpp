@@ -321,6 +321,9 @@ ReplayReport replay_as(const JournalReader& journal, const ReplayOptions& option
   };
   const auto status = journal.read(from, to, visitor);
   if (!status) report.not_proven.push_back(describe(status.error()));
+  if (!ended && to == last && !ends_whole(journal))
+    report.not_proven.push_back("the bundle has no end mark: what followed event " +
+                                std::to_string(last.value) + " may have been cut off");
   if (!ended) replay.finish_step(!status || to < last || !ends_whole(journal));
   replay.end();
   report.state_hash = Life<Core>::digest(replay.core());

@@ -188,15 +188,19 @@ int replay_directory(const Session& session, const std::string& path, const audi
   std::size_t failed = 0;
   json::array results;
   for (const auto& one : *cases) {
-    failed += !one.report.honest();
+    const bool same = one.report.honest() && one.report.inputs != 0;
+    failed += !same;
     if (session.json) {
       auto object = report_object(one.report);
       object["file"] = one.file;
       results.push_back(std::move(object));
       continue;
     }
-    std::printf("%s  %s (%llu decisions)\n", one.report.honest() ? "same    " : "DIVERGED", one.file.c_str(),
-                static_cast<unsigned long long>(one.report.decisions));
+    std::printf("%s  %s (%llu decisions)\n",
+                same                     ? "same    "
+                : one.report.inputs == 0 ? "EMPTY   "
+                                         : "DIVERGED",
+                one.file.c_str(), static_cast<unsigned long long>(one.report.decisions));
     for (std::size_t i = 0; i < one.report.divergences.size(); ++i)
       print_divergence(one.report.divergences[i], i == 0);
   }
@@ -219,6 +223,8 @@ int replay(const Session& session, const LogArguments& arguments) {
   auto report = audit::replay_log(**journal, *options);
   report.seconds = seconds_since(begun);
   show_progress("");
+  if (report.inputs == 0)
+    return complain(error(Errc::kNotFound, "nothing to replay: no input in this range of the log"));
   if (session.json || options->step)
     std::puts(json::serialize(report_object(report)).c_str());
   else
