@@ -3,6 +3,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/json.hpp>
 
+#include "services/agent/stored_deployment.hpp"
 #include "statemachines/deployment_machine.hpp"
 
 namespace decklog::agent {
@@ -209,7 +210,7 @@ Result<std::vector<std::string>> Agent::plan(const std::string& document) const 
   if (!strict) return strict.error();
   const auto redacted = parts_.secrets.redact(document);
   if (!redacted) return redacted.error();
-  const auto parsed = parse_deployment(*redacted);
+  const auto parsed = parse_stored_deployment(*redacted);
   if (!parsed) return parsed.error();
   return core_.core.dry_run(*parsed);
 }
@@ -236,7 +237,7 @@ Result<const Deployment*> Agent::full_deployment() {
   if (opened_ && opened_hash_ == document->hash) return opened_.get();
   auto text = parts_.vault.get(document->hash);
   if (!text) return text.error();
-  auto parsed = parse_deployment(*text);
+  auto parsed = parse_stored_deployment(*text);
   if (!parsed) return parsed.error();
   opened_ = std::make_unique<const Deployment>(std::move(*parsed));
   opened_hash_ = document->hash;

@@ -5,7 +5,9 @@
 #include <array>
 #include <cctype>
 
+#include "events/utf8.hpp"
 #include "services/agent/json_reader.hpp"
+#include "services/agent/stored_deployment.hpp"
 
 namespace decklog::agent {
 namespace {
@@ -13,6 +15,8 @@ namespace {
 namespace json = boost::json;
 using runtime::PullPolicy;
 using runtime::RuntimeKind;
+
+enum class Reading : std::uint8_t { kNew, kStored };
 
 std::array<std::uint8_t, 32> sha256(std::string_view text) {
   std::array<std::uint8_t, 32> digest{};
@@ -55,17 +59,24 @@ std::string join_create_options(const Reader& settings) {
   return json::serialize(*parsed);
 }
 
-void check_settings_members(const Reader& settings) {
+bool one_of(std::string_view name, std::initializer_list<std::string_view> names) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// What a module of the other type has says nothing here, and a limit or digest that says nothing is a trap.
+void check_settings_members(const Reader& settings, RuntimeKind kind, Reading reading) {
   for (const auto& member : settings.object()) {
     const std::string_view name(member.key().data(), member.key().size());
-    static constexpr std::array<std::string_view, 9> kKnown{
-        "image",     "digest", "command",          "workingDirectory", "user",
-        "imageHash", "auth",   "memoryLimitBytes", "createOptions"};
+    if (name.starts_with('$') || name == "digest") continue;
     const bool chunk = name.size() == 15 && name.starts_with("createOptions") && std::isdigit(name[13]) &&
                        std::isdigit(name[14]);
-    if (chunk || name.starts_with('$') || std::find(kKnown.begin(), kKnown.end(), name) != kKnown.end())
-      continue;
-    Reader(member.value(), member_path(settings.path(), name)).refuse("unknown member");
+    const bool docker = chunk || one_of(name, {"image", "createOptions", "imageHash", "auth"});
+    const bool process = one_of(name, {"command", "workingDirectory", "user", "memoryLimitBytes"});
+    if (kind == RuntimeKind::kDocker ? docker : process) continue;
+    const Reader where(member.value(), member_path(settings.path(), name));
+    if (!docker && !process) where.refuse("unknown member");
+    if (reading == Reading::kNew)
+      where.refuse(docker ? "is for modules of type docker" : "is for modules of type process");
   }
 }
 
@@ -170,18 +181,22 @@ std::string hash_of_spec(const DesiredModule& module) {
   return json::serialize(spec);
 }
 
+// Of the image, or of the program.
+void read_digest(const Reader& settings, DesiredModule& module) {
+  const auto digest = settings.find("digest");
+  if (!digest) return;
+  module.digest = digest->text();
+  const bool fits =
+      module.digest.empty() || (module.digest.size() == 71 && module.digest.starts_with("sha256:") &&
+                                module.digest.find_first_not_of("0123456789abcdef", 7) == std::string::npos);
+  if (!fits) digest->refuse("must be sha256: and 64 hex digits");
+}
+
 void read_docker_settings(const Reader& settings, DesiredModule& module) {
   const auto image = settings.at("image");
   auto normal = normalise_image(image.non_blank_text());
   if (!normal) image.refuse(normal.error().message);
   module.image = *normal;
-  if (const auto digest = settings.find("digest")) {
-    module.digest = digest->text();
-    const bool fits = module.digest.empty() ||
-                      (module.digest.size() == 71 && module.digest.starts_with("sha256:") &&
-                       module.digest.find_first_not_of("0123456789abcdef", 7) == std::string::npos);
-    if (!fits) digest->refuse("must be sha256: and 64 hex digits");
-  }
   module.create_options = join_create_options(settings);
 }
 
@@ -195,7 +210,7 @@ void read_process_settings(const Reader& settings, DesiredModule& module) {
     module.memory_limit_bytes = v->number(0, std::uint64_t(1) << 50);
 }
 
-DesiredModule read_module(const Reader& reader, const std::string& name, bool system) {
+DesiredModule read_module(const Reader& reader, const std::string& name, bool system, Reading reading) {
   DesiredModule module;
   module.name = ModuleName(name);
   module.system = system;
@@ -231,7 +246,8 @@ DesiredModule read_module(const Reader& reader, const std::string& name, bool sy
   const bool may_lack = module.kind == RuntimeKind::kProcess && name == "edgeHub";
   const Reader settings =
       given || !may_lack ? reader.at("settings") : Reader(kEmpty, member_path(reader.path(), "settings"));
-  check_settings_members(settings);
+  check_settings_members(settings, module.kind, reading);
+  read_digest(settings, module);
   module.kind == RuntimeKind::kDocker ? read_docker_settings(settings, module)
                                       : read_process_settings(settings, module);
   module.has_probe =
@@ -243,7 +259,7 @@ DesiredModule read_module(const Reader& reader, const std::string& name, bool sy
   return module;
 }
 
-void read_modules(const Reader& reader, bool system, Deployment& into) {
+void read_modules(const Reader& reader, bool system, Reading reading, Deployment& into) {
   for (const auto& member : reader.object()) {
     const std::string name(member.key());
     if (name.starts_with('$') || member.value().is_null()) continue;
@@ -255,7 +271,7 @@ void read_modules(const Reader& reader, bool system, Deployment& into) {
     if (system && name != "edgeHub") module.refuse("systemModules holds edgeAgent and edgeHub only");
     if (!system && (name == "edgeAgent" || name == "edgeHub")) module.refuse("belongs in systemModules");
     if (into.modules.size() >= kMaxModules) module.refuse("more than 500 modules");
-    into.modules.emplace(ModuleName(name), read_module(module, name, system));
+    into.modules.emplace(ModuleName(name), read_module(module, name, system, reading));
   }
 }
 
@@ -266,7 +282,7 @@ void check_schema_version(const Reader& root, Deployment& into) {
       text == "1" || text == "1.0" || text == "1.1" || text.starts_with("1.0.") || text.starts_with("1.1.");
   if (!known)
     root.at("schemaVersion")
-        .refuse("version '" + text.substr(0, 32) + "' is not supported (1.0 and 1.1 are)",
+        .refuse("version '" + printable(text, 32) + "' is not supported (1.0 and 1.1 are)",
                 Errc::kUnsupported);
 }
 
@@ -298,15 +314,15 @@ void read_rollback(const Reader& root, Deployment& into) {
   if (into.rollback_on_failure && into.deadline == Duration::zero()) into.deadline = std::chrono::minutes(5);
 }
 
-Deployment read_deployment(const Reader& root) {
+Deployment read_deployment(const Reader& root, Reading reading) {
   Deployment deployment;
   if (root.object().empty()) root.refuse("the document is empty", Errc::kNotFound);
   check_schema_version(root, deployment);
   root.expect_members({"schemaVersion", "runtime", "systemModules", "modules", "integrity", "rollback"});
   read_runtime(root, deployment);
   read_rollback(root, deployment);
-  if (const auto v = root.find("systemModules")) read_modules(*v, true, deployment);
-  if (const auto v = root.find("modules")) read_modules(*v, false, deployment);
+  if (const auto v = root.find("systemModules")) read_modules(*v, true, reading, deployment);
+  if (const auto v = root.find("modules")) read_modules(*v, false, reading, deployment);
   return deployment;
 }
 
@@ -321,9 +337,7 @@ Reader unwrap_manifest(Reader root) {
   return root;
 }
 
-}  // namespace
-
-Result<Deployment> parse_deployment(std::string_view document) {
+Result<Deployment> parse(std::string_view document, Reading reading) {
   if (document.find_first_not_of(" \t\r\n") == std::string_view::npos)
     return error(Errc::kNotFound, "the document is empty", "$");
   if (document.size() > kMaxDocumentBytes)
@@ -331,10 +345,20 @@ Result<Deployment> parse_deployment(std::string_view document) {
   const auto value = parse_strict_json(document, kMaxDocumentDepth);
   if (!value) return error(value.error().code, value.error().message, "$");
   try {
-    return read_deployment(unwrap_manifest(Reader(*value, "$")));
+    return read_deployment(unwrap_manifest(Reader(*value, "$")), reading);
   } catch (Refusal& refusal) {
     return std::move(refusal.error);
   }
+}
+
+}  // namespace
+
+Result<Deployment> parse_deployment(std::string_view document) {
+  return parse(document, Reading::kNew);
+}
+
+Result<Deployment> parse_stored_deployment(std::string_view document) {
+  return parse(document, Reading::kStored);
 }
 
 int desired_status_code(const Error& error) {

@@ -4,11 +4,21 @@
 #include <boost/json.hpp>
 #include <regex>
 
+#include "events/utf8.hpp"
+
 namespace decklog::agent {
 namespace {
 
 namespace json = boost::json;
 using Answer = std::function<void(uplink::MethodAnswer)>;
+
+// The pattern is the caller's, and backtracking takes longer than the device lives: (a*)*b on a name of many
+// a.
+#ifdef __GLIBCXX__
+constexpr auto kPatternKind = std::regex::ECMAScript | std::regex::icase | std::regex_constants::__polynomial;
+#else
+constexpr auto kPatternKind = std::regex::ECMAScript | std::regex::icase;
+#endif
 
 uplink::MethodAnswer refusal(int status, const std::string& message) {
   return {status, json::serialize(json::object{{"message", message}})};
@@ -61,7 +71,7 @@ void gather(Agent& agent, const ModuleName& name, const runtime::LogOptions& opt
     return !all->too_large;
   };
   *handle = runtime->logs(name, options, sink, [all, text, name, handle](Status) {
-    all->items.push_back(json::object{{"id", name.value}, {"payload", *text}});
+    all->items.push_back(json::object{{"id", name.value}, {"payload", well_formed(*text)}});
     all->closed();
     handle->reset();
   });
@@ -85,7 +95,7 @@ void module_logs(Agent& agent, const json::object& payload, const Answer& answer
     }
     std::regex pattern;
     try {
-      pattern = std::regex(id.size() > 128 ? "" : id, std::regex::ECMAScript | std::regex::icase);
+      pattern = std::regex(id.size() > 128 ? "" : id, kPatternKind);
     } catch (const std::regex_error&) {
       return answer(refusal(400, "items.id: not a regular expression"));
     }
@@ -106,7 +116,7 @@ void run_direct_method(Agent& agent, const uplink::MethodCall& call, Answer answ
   if (code || !payload.is_object()) return answer(refusal(400, "the payload must be a JSON object"));
   if (name == "restartmodule") return restart_module(agent, payload.get_object(), answer);
   if (name == "getmodulelogs") return module_logs(agent, payload.get_object(), answer);
-  answer(refusal(400, "unknown method " + call.name.substr(0, 100)));
+  answer(refusal(400, "unknown method " + std::string(beginning_of(well_formed(call.name), 100))));
 }
 
 }  // namespace decklog::agent

@@ -1,6 +1,7 @@
 // Docker image references: [registry[:port]/]name[/name...][:tag][@sha256:...].
 #include <cctype>
 
+#include "events/utf8.hpp"
 #include "services/agent/deployment.hpp"
 
 namespace decklog::agent {
@@ -43,8 +44,8 @@ bool looks_like_registry(std::string_view part) {
 
 Result<std::string> normalise_image(std::string_view reference) {
   const auto refuse = [&](const char* why) {
-    return error(Errc::kMalformed, std::string("not an image reference (") + why + "): '" +
-                                       std::string(reference.substr(0, 128)) + "'");
+    return error(Errc::kMalformed,
+                 std::string("not an image reference (") + why + "): '" + printable(reference, 128) + "'");
   };
   if (reference.empty() || reference.size() > 512) return refuse("empty or longer than 512 characters");
   std::string_view rest = reference, digest, tag;

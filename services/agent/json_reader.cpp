@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 
+#include "events/utf8.hpp"
 #include "services/agent/deployment.hpp"
 
 namespace decklog::agent {
@@ -80,7 +81,7 @@ Result<json::value> parse_strict_json(std::string_view text, int max_depth) {
   if (code) return error(Errc::kMalformed, "not JSON: " + code.message() + " at " + position(text, used));
   if (!finder.handler().duplicate.empty()) {
     return error(Errc::kMalformed,
-                 "member '" + finder.handler().duplicate.substr(0, 128) + "' appears twice");
+                 "member '" + printable(finder.handler().duplicate, 128) + "' appears twice");
   }
   json::value value = json::parse(text, code, {}, options);
   if (code) return error(Errc::kMalformed, "not JSON: " + code.message());
@@ -89,20 +90,7 @@ Result<json::value> parse_strict_json(std::string_view text, int max_depth) {
 
 // A member's name is the sender's: it reaches terminals and logs as printable text, and only the first of it.
 std::string member_path(const std::string& parent, std::string_view member) {
-  std::size_t end = std::min<std::size_t>(member.size(), 128);
-  while (end < member.size() && end > 0 && (static_cast<unsigned char>(member[end]) & 0xC0) == 0x80) --end;
-  std::string path = parent + ".";
-  for (const char c : member.substr(0, end)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= ' ' && byte != 0x7f) {
-      path += c;
-      continue;
-    }
-    char escaped[8];
-    std::snprintf(escaped, sizeof escaped, "\\u%04x", byte);
-    path += escaped;
-  }
-  return path;
+  return parent + "." + printable(member, 128);
 }
 
 void Reader::refuse(std::string message, Errc code) const {

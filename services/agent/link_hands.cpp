@@ -1,5 +1,6 @@
 #include "services/agent/link_hands.hpp"
 
+#include "events/utf8.hpp"
 #include "statemachines/uplink_machine.hpp"
 
 namespace decklog::agent {
@@ -40,7 +41,7 @@ LinkHands::LinkHands(asio::any_io_executor executor, loop::ServiceLoop& loop, co
 
 void LinkHands::on_link(const uplink::LinkEvent& event) {
   loop_.submit(LinkObserved{static_cast<std::uint8_t>(event.change), static_cast<std::uint8_t>(event.cause),
-                            event.detail.substr(0, 500)});
+                            std::string(beginning_of(well_formed(event.detail), 500))});
 }
 
 void LinkHands::carry_out(const UplinkTransitioned& decision) {

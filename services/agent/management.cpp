@@ -5,6 +5,7 @@
 #include <boost/json.hpp>
 #include <charconv>
 
+#include "events/utf8.hpp"
 #include "services/http/server.hpp"
 #include "statemachines/module_machine.hpp"
 
@@ -165,7 +166,7 @@ void Management::apply(const http::Request& request, const http::Responder& resp
 
 void Management::plan(const http::Request& request, const http::Responder& responder) const {
   const auto steps = agent_.plan(request.body);
-  if (!steps) return responder.send(failed(steps.error()));
+  if (!steps) return responder.send(http::json_error(400, describe(steps.error())));  // refused, why ever
   responder.send(ok(json::object{{"plan", lines(*steps)}}));
 }
 
@@ -202,7 +203,7 @@ void Management::logs(const http::Request& request, const http::Responder& respo
   const auto sink = [stream](const runtime::LogLine& line) {
     const json::object out{{"time", to_rfc3339(line.time)},
                            {"stream", line.is_stderr ? "stderr" : "stdout"},
-                           {"text", line.text}};
+                           {"text", well_formed(line.text)}};
     return stream->write(json::serialize(out) + "\n").has_value();
   };
   auto handle = std::make_shared<runtime::Handle>();

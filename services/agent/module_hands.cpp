@@ -1,5 +1,6 @@
 #include "services/agent/module_hands.hpp"
 
+#include "events/utf8.hpp"
 #include "services/agent/turn.hpp"
 #include "statemachines/module_machine.hpp"
 
@@ -203,7 +204,7 @@ void ModuleHands::answer(const Asked& asked, const Status& status, const Observa
   fact.work = asked.work;
   fact.asked_by = asked.by.value;
   fact.code = status ? 0 : static_cast<std::uint16_t>(status.error().code);
-  fact.message = status ? "" : describe(status.error()).substr(0, 1000);
+  if (!status) fact.message = beginning_of(well_formed(describe(status.error())), 1000);
   fact.detail = std::move(detail);
   const bool engine_away =
       !status && status.error().code == Errc::kUnavailable && status.error().where == kEngineAway;

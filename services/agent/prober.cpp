@@ -2,6 +2,7 @@
 
 #include <boost/asio/steady_timer.hpp>
 
+#include "events/utf8.hpp"
 #include "services/agent/probe_dial.hpp"
 
 namespace decklog::agent {
@@ -92,7 +93,7 @@ void Prober::finished(const std::shared_ptr<Watch>& watch, const Status& status)
   fact.module = watch->name;
   fact.probe = watch->startup ? "startup" : "liveness";
   fact.passed = status.has_value();
-  fact.detail = status ? "" : describe(status.error()).substr(0, 500);
+  fact.detail = status ? "" : std::string(beginning_of(well_formed(describe(status.error())), 500));
   fact.took_ns = (surroundings_.now().mono - watch->begun).count();
   loop_.submit(std::move(fact));
   bool startup = false;

@@ -5,6 +5,8 @@
 #include <array>
 #include <boost/json.hpp>
 
+#include "events/utf8.hpp"
+
 namespace decklog::agent {
 namespace {
 
@@ -30,10 +32,14 @@ void put_time(json::object& out, const char* name, std::int64_t wall_ns) {
 }
 
 void put_chunked(json::object& settings, const std::string& options) {
-  for (std::size_t chunk = 0; chunk * kChunk < options.size() && chunk < 100; ++chunk) {
+  std::string_view rest = options;
+  for (std::size_t chunk = 0; !rest.empty() && chunk < 100; ++chunk) {
     char name[40] = "createOptions";
     if (chunk > 0) std::snprintf(name, sizeof name, "createOptions%02zu", chunk);
-    settings[name] = options.substr(chunk * kChunk, kChunk);
+    // Each part is a text of its own: a character stays in one of them.
+    const auto part = beginning_of(rest, kChunk);
+    settings[name] = part;
+    rest.remove_prefix(part.size());
   }
 }
 
@@ -136,7 +142,7 @@ std::string module_description(const ModuleRecord& module, const DesiredModule* 
   if (life.gave_up) add("gave up as its settings ask");
   if (life.operator_hold) add("held by an operator");
   if (life.replacing) add("being replaced");
-  if (!module.last_error.empty()) add(module.last_error.substr(0, 300));
+  if (!module.last_error.empty()) add(printable(module.last_error, 300));
   return text;
 }
 

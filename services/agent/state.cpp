@@ -2,6 +2,7 @@
 
 #include <boost/json.hpp>
 
+#include "services/agent/stored_deployment.hpp"
 #include "statemachines/module_machine.hpp"
 
 namespace decklog::agent {
@@ -38,7 +39,7 @@ void fold(AgentState& state, const Envelope&, const ServiceStopped&) {
 
 void fold(AgentState& state, const Envelope&, const DesiredReceived& fact) {
   if (fact.problem_code != 0) return;
-  auto parsed = parse_deployment(fact.document);
+  auto parsed = parse_stored_deployment(fact.document);
   if (!parsed) return;
   auto document = std::make_shared<Document>();
   document->version = fact.version;
@@ -104,6 +105,7 @@ void fold(AgentState& state, const Envelope& event, const ModuleTransitioned& fa
     return;
   }
   ModuleRecord& module = record(state, fact.module);
+  if (fact.to == ModuleState::kRunning && fact.from != fact.to) module.last_error.clear();
   module.life = fact.life;
   module.last_decision = event.sequence;
   module.next_try = {};

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "services/agent/core.hpp"
+#include "services/agent/stored_deployment.hpp"
 
 namespace decklog::agent {
 
@@ -136,7 +137,7 @@ void Turn::on(const DesiredReceived& fact) {
     tell_deployment(sm::DocumentRejected{fact.version, fact.problem_code, fact.problem});
     return;
   }
-  const auto parsed = parse_deployment(fact.document);
+  const auto parsed = parse_stored_deployment(fact.document);
   if (!parsed) {
     tell_deployment(
         sm::DocumentRejected{fact.version, desired_status_code(parsed.error()), describe(parsed.error())});

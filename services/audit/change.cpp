@@ -3,6 +3,8 @@
 #include <boost/json.hpp>
 #include <charconv>
 
+#include "services/agent/stored_deployment.hpp"
+
 namespace decklog::audit {
 namespace {
 
@@ -134,13 +136,13 @@ Result<std::string> DocumentChanges::apply(const std::string& document) {
   json::error_code failed;
   json::value value = json::parse(document, failed);
   if (failed) return document;  // the device refused it, and so will the core
-  const bool sound = agent::parse_deployment(document).has_value();
+  const bool sound = agent::parse_stored_deployment(document).has_value();
   for (std::size_t i = 0; i < changes_.size(); ++i) {
     json::value wanted = json::parse(changes_[i].value, failed);
     if (failed) wanted = json::string(changes_[i].value);
     if (!set_member(root_of(value), changes_[i].path, wanted)) continue;
     used_[i] = true;
-    const auto parsed = agent::parse_deployment(json::serialize(value));
+    const auto parsed = agent::parse_stored_deployment(json::serialize(value));
     if (sound && !parsed)
       return wrong(changes_[i].text, "the agent would refuse that: " + describe(parsed.error()));
   }
@@ -151,7 +153,7 @@ Status DocumentChanges::apply(agent::AgentState& state) {
   for (auto& [hash, document] : state.documents) {
     auto text = apply(document->text);
     if (!text) return text.error();
-    auto parsed = agent::parse_deployment(*text);
+    auto parsed = agent::parse_stored_deployment(*text);
     if (!parsed) return parsed.error();
     auto changed = std::make_shared<agent::Document>(*document);
     changed->text = std::move(*text);

@@ -1,5 +1,6 @@
 #include "services/audit/sentences.hpp"
 
+#include "events/utf8.hpp"
 #include "services/runtime/runtime.hpp"
 #include "services/uplink/uplink.hpp"
 #include "statemachines/deployment_machine.hpp"
@@ -170,7 +171,9 @@ struct Speaker {
 }  // namespace
 
 std::string sentence(const Envelope& event) {
-  return std::visit(Speaker{event}, event.fact);
+  // Engines, programs and documents have a say in it: nothing of that may drive a terminal.
+  const std::string text = std::visit(Speaker{event}, event.fact);
+  return printable(text, text.size());
 }
 
 }  // namespace decklog::audit

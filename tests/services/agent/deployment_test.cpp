@@ -1,6 +1,6 @@
 // The desired document as written by people and by hostile hands: what is read, and every refusal with its
 // path.
-#include "services/agent/deployment.hpp"
+#include "services/agent/stored_deployment.hpp"
 
 #include <gtest/gtest.h>
 
@@ -287,11 +287,43 @@ TEST(Deployment, RefusesTheFiveHundredAndFirstModule) {
   EXPECT_EQ(parsed.error().where, "$.modules.m500");
 }
 
+TEST(Deployment, WhatSaysNothingForAModulesTypeIsRefusedAnewAndReadFromTheLog) {
+  for (const std::string& document : {with_process_settings(R"({"command":["a"],"image":"b"})"),
+                                      with_process_settings(R"({"command":["a"],"createOptions01":"{}"})"),
+                                      with_settings(R"({"image":"a","memoryLimitBytes":1})"),
+                                      with_settings(R"({"image":"a","user":"u"})")}) {
+    const auto parsed = parse_deployment(document);
+    ASSERT_FALSE(parsed.has_value()) << document;
+    EXPECT_TRUE(parsed.error().where.starts_with("$.modules.sensor.settings.")) << parsed.error().where;
+    EXPECT_TRUE(parse_stored_deployment(document)) << "accepted by an earlier build";
+  }
+}
+
+TEST(Deployment, AProgramMayBePinnedToo) {
+  const std::string pinned =
+      with_process_settings(R"({"command":["a"],"digest":")" + std::string(kDigest) + "\"}");
+  EXPECT_EQ(only_module(pinned).digest, kDigest);
+  EXPECT_NE(only_module(pinned).spec_hash,
+            only_module(with_process_settings(R"({"command":["a"]})")).spec_hash);
+  EXPECT_FALSE(parse_deployment(with_process_settings(R"({"command":["a"],"digest":"sha256:12"})")));
+}
+
 TEST(Deployment, ARefusalNeverQuotesAPassword) {
   const auto parsed = parse_deployment(in_document(R"("runtime":{"type":"docker","settings":
       {"registryCredentials":{"r":{"address":"r","username":"u","password":["hunter2-hunter2"]}}}})"));
   ASSERT_FALSE(parsed.has_value());
   EXPECT_EQ(describe(parsed.error()).find("hunter2"), std::string::npos);
+}
+
+TEST(Deployment, ARefusalQuotesNothingThatDrivesATerminal) {
+  const std::string escape = R"(\u001b[2J)";
+  for (const std::string& document :
+       {R"({"schemaVersion":")" + escape + "\"}", in_document("\"" + escape + "\":1,\"" + escape + "\":2"),
+        with_settings(R"({"image":")" + escape + "\"}"), in_document("\"" + escape + "\":1")}) {
+    const auto parsed = parse_deployment(document);
+    ASSERT_FALSE(parsed.has_value());
+    EXPECT_EQ(describe(parsed.error()).find('\x1b'), std::string::npos) << document;
+  }
 }
 
 TEST(Deployment, GivesDefaultsAsTheEdgeRuntimeDoes) {
