@@ -41,7 +41,8 @@ class Redactor final {
   void member(std::string_view key, json::value& value, Zone zone) {
     if (key == "createOptions") return;  // done as a whole
     if (key == "env" || key == "Env") return environment(value);
-    if (key == "routes" && value.is_object()) return names_are_free(value.get_object());
+    const bool named = key == "routes" || key == "modules" || key == "systemModules";
+    if (named && zone == Zone::kStructure && value.is_object()) return names_are_free(value.get_object());
     if (key == "settings") zone = Zone::kSettings;
     const bool arguments =
         key == "command" || key == "Cmd" || key == "Entrypoint" || key == "Test" || key == "args";
@@ -61,6 +62,7 @@ class Redactor final {
     if (auto* text = value.if_string()) string(*text);
   }
 
+  // Modules and routes are called as their owner likes, "env" and "settings" too.
   void names_are_free(json::object& members) {
     for (auto& [key, value] : members) any(value, Zone::kStructure);
   }
@@ -76,7 +78,8 @@ class Redactor final {
         return;
       }
     }
-    if (looks_secret(view)) text = digest(view);
+    // A path stays one: a probe's path must begin with '/', in its redacted form too.
+    if (looks_secret(view)) text = (view.starts_with('/') ? "/" : "") + digest(view);
   }
 
   // Types stay: a document that is refused for a number in `env` is refused in its redacted form too.

@@ -114,6 +114,24 @@ TEST(Redact, RoutesAndModuleNamesAreNoSecrets) {
   EXPECT_EQ(redacted(text), json::parse(text));
 }
 
+TEST(Redact, AModuleMayBeCalledLikeAMember) {
+  for (const char* name : {"env", "Env", "settings", "command", "args", "routes", "modules", "createOptions",
+                           "createOptions01", "password"}) {
+    const std::string text = std::string(R"({"modules":{")") + name +
+                             R"(":{"type":"process","settings":{"command":["/bin/x"]}}}})";
+    EXPECT_EQ(redacted(text), json::parse(text)) << name;
+    const std::string manifest = R"({"modulesContent":{"$edgeAgent":{"properties.desired":)" + text + "}}}";
+    EXPECT_EQ(redacted(manifest), json::parse(manifest)) << name;
+  }
+}
+
+TEST(Redact, ASecretInAPathLeavesAPath) {
+  const auto value = redacted(R"({"http":{"port":80,"path":"/health?token=planted-1"}})");
+  const std::string path = value.at("http").at("path").as_string().c_str();
+  EXPECT_TRUE(path.starts_with('/')) << path;
+  EXPECT_EQ(path.find("planted"), std::string::npos) << path;
+}
+
 TEST(Redact, RefusesWhatItCannotRead) {
   EXPECT_EQ(redact("{\"a\":", digests()).error().code, Errc::kMalformed);
   EXPECT_EQ(redact(std::string(100, '['), digests()).error().code, Errc::kMalformed);
