@@ -132,7 +132,9 @@ class AgentProcess {
 };
 
 Status AgentProcess::open() {
-  if (auto status = make_directory(config_.data_dir, 0700); !status) return status;
+  // Passed through, not listed: modules with a user of their own live below. What is inside is private
+  // itself.
+  if (auto status = make_directory(config_.data_dir, 0711); !status) return status;
   if (auto status = make_directory(config_.run_dir, 0711); !status) return status;
   auto keys = workload::DeviceKeys::open(config_.data_dir + "/device.key");
   if (!keys) return keys.error();
@@ -189,7 +191,7 @@ Status AgentProcess::open() {
   parts.on_method = [this](const uplink::MethodCall& call) { telemetry_->answer_method(call); };
   agent_ = std::make_unique<Agent>(context_.get_executor(), agent_options(config_, paths_), std::move(parts));
   module_services_->attach(*agent_);
-  if (auto status = telemetry_->attach(*agent_, *uplink_); !status) return status;
+  telemetry_->attach(*agent_, *uplink_);
   management_ = std::make_unique<Management>(context_.get_executor(), *agent_);
   return management_->listen(config_.agent.management_socket);
 }

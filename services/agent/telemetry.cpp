@@ -1,7 +1,9 @@
 #include "services/agent/telemetry.hpp"
 
 #include <algorithm>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/json.hpp>
+#include <cstdio>
 #include <map>
 
 #include "events/build.hpp"
@@ -19,6 +21,8 @@ namespace decklog::agent {
 namespace json = boost::json;
 
 namespace {
+
+constexpr Duration kPortAgain = std::chrono::seconds(10);
 
 // A method's name is the caller's: only those that exist become label values.
 std::string method_label(std::string name) {
@@ -59,6 +63,8 @@ struct Telemetry::Parts {
   std::string key_problem;
   std::unique_ptr<http::Server> server;
   std::uint16_t port = 0;
+  std::string port_problem;
+  boost::asio::steady_timer port_again{executor};
   MonoTime started;
   bool ready = false;
   std::map<std::string, std::uint64_t> methods;
@@ -66,7 +72,7 @@ struct Telemetry::Parts {
   Sequence tally_at;  // of the newest tally stored
 
   void open_key();
-  Status listen();
+  void listen();
   void answer(const http::Request& request, const http::Responder& responder);
   http::Response page();
   http::Response readiness() const;
@@ -87,8 +93,8 @@ void Telemetry::Parts::open_key() {
     key_problem = describe(status.error());
 }
 
-Status Telemetry::Parts::listen() {
-  if (!config.agent.metrics) return {};
+void Telemetry::Parts::listen() {
+  if (!config.agent.metrics) return;
   http::ServerLimits limits;
   limits.body_bytes = 4096;
   limits.max_connections = 16;
@@ -96,9 +102,19 @@ Status Telemetry::Parts::listen() {
       executor, limits,
       [this](const http::Request& request, const http::Responder& responder) { answer(request, responder); });
   const auto opened = server->listen_tcp(config.agent.metrics->address, config.agent.metrics->port);
-  if (!opened) return error(opened.error().code, describe(opened.error()), "agent.metrics");
-  port = *opened;
-  return {};
+  if (opened) {
+    port = *opened;
+    return;
+  }
+  // Somebody else's port is no reason to supervise nothing.
+  if (port_problem.empty()) {
+    port_problem = describe(opened.error()) + "; tried again every " + to_text(kPortAgain);
+    std::fprintf(stderr, "decklog: agent.metrics: %s\n", port_problem.c_str());
+  }
+  port_again.expires_after(std::chrono::duration_cast<std::chrono::steady_clock::duration>(kPortAgain));
+  port_again.async_wait([this](boost::system::error_code cancelled) {
+    if (!cancelled) listen();
+  });
 }
 
 void Telemetry::Parts::answer(const http::Request& request, const http::Responder& responder) {
@@ -178,14 +194,14 @@ std::uint16_t Telemetry::metrics_port() const {
   return parts_->port;
 }
 
-Status Telemetry::attach(Agent& agent, uplink::Uplink& uplink) {
+void Telemetry::attach(Agent& agent, uplink::Uplink& uplink) {
   parts_->agent = &agent;
   parts_->uplink = &uplink;
   parts_->follower =
       std::make_unique<JournalFollower>(parts_->journal, Sequence{agent.state().report.through});
   parts_->head_at = Sequence{parts_->follower->tree().size()};
   parts_->tally_at = parts_->follower->tally().through;
-  return parts_->listen();
+  parts_->listen();
 }
 
 void Telemetry::take(const Envelope& event) {
@@ -196,19 +212,23 @@ std::vector<Fact> Telemetry::heads_after(const Envelope& event) {
   auto& parts = *parts_;
   const bool started = std::holds_alternative<ServiceStarted>(event.fact);
   const bool stopped = std::holds_alternative<ServiceStopped>(event.fact);
+  std::vector<Fact> notes;
+  if (started && !parts.port_problem.empty())
+    notes.push_back(Remarked{.topic = "metrics", .subject = "agent.metrics", .text = parts.port_problem});
   if (started && !parts.key_problem.empty()) {
     const std::string text = (parts.key ? "the public key is not beside the journal: "
                                         : "the log goes on without signed heads: ") +
                              parts.key_problem;
-    return {Remarked{.topic = "log", .subject = "key", .text = text}};
+    notes.push_back(Remarked{.topic = "log", .subject = "key", .text = text});
+    return notes;
   }
   const bool due = event.sequence.value >= parts.head_at.value + kHeadEveryEvents;
-  if (!started && !stopped && !due) return {};
+  if (!started && !stopped && !due) return notes;
   parts.follower->catch_up();
   parts.head_at = Sequence{parts.follower->tree().size()};
   parts.save_tally_when_due(stopped);
-  if (!parts.key || parts.head_at.value == 0) return {};
-  return {parts.sign()};
+  if (parts.key && parts.head_at.value != 0) notes.push_back(parts.sign());
+  return notes;
 }
 
 void Telemetry::answer_method(const uplink::MethodCall& call) {

@@ -3,8 +3,8 @@
 // Counters and the Merkle tree are projections of the log: both are read from the journal itself, a few
 // hundred events at a time, never from what the loop happens to do. So they survive restarts and cannot
 // disagree with what is stored. Owner: the agent's process; the journal and the surroundings outlive it.
-// Thread: the executor's. Failure: only a metrics port that cannot be opened stops the agent; without a log
-// key the log goes on unsigned, and says so.
+// Thread: the executor's. Failure stops nothing: a metrics port that cannot be opened is tried again, without
+// a log key the log goes on unsigned; both are said, in the log too.
 //
 //   GET /metrics  Prometheus text    GET /healthz  200 while the process answers
 //   GET /readyz   200 once the state is recovered and history is written, else 503 {"ready":false,"reason"}
@@ -32,7 +32,7 @@ class Telemetry {
   ~Telemetry();
 
   // Opens the metrics port when the configuration has one.
-  Status attach(Agent& agent, uplink::Uplink& uplink);
+  void attach(Agent& agent, uplink::Uplink& uplink);
   void take(const Envelope& event);
   // A signed head when one is due after this durable event: at each start and stop, and every few hundred
   // events.

@@ -1,5 +1,6 @@
 #include "services/uplink/uplink_factory.hpp"
 
+#include <cstdio>
 #include <fstream>
 #include <sstream>
 
@@ -24,14 +25,24 @@ std::vector<std::string> split_servers(const std::string& text) {
   return servers;
 }
 
-}  // namespace
-
-Result<NatsOptions> nats_options(const config::Config& config) {
+NatsOptions without_secrets(const config::Config& config) {
   const auto& from = config.uplink;
   NatsOptions options;
   options.servers = split_servers(from.url);
   options.device = config.device;
   options.user = from.user;
+  options.credentials_file = from.credentials_file;
+  options.tls_ca_file = from.ca_file;
+  options.tls_certificate_file = from.certificate_file;
+  options.tls_key_file = from.key_file;
+  return options;
+}
+
+}  // namespace
+
+Result<NatsOptions> nats_options(const config::Config& config) {
+  const auto& from = config.uplink;
+  NatsOptions options = without_secrets(config);
   if (!from.password_file.empty()) {
     auto secret = read_secret(from.password_file);
     if (!secret) return secret.error();
@@ -42,10 +53,6 @@ Result<NatsOptions> nats_options(const config::Config& config) {
     if (!secret) return secret.error();
     options.token = std::move(*secret);
   }
-  options.credentials_file = from.credentials_file;
-  options.tls_ca_file = from.ca_file;
-  options.tls_certificate_file = from.certificate_file;
-  options.tls_key_file = from.key_file;
   return options;
 }
 
@@ -55,7 +62,12 @@ Result<std::unique_ptr<Uplink>> make_uplink(boost::asio::any_io_executor executo
     return make_local_uplink(executor, {.directory = config.uplink.directory, .device = config.device});
   }
   auto options = nats_options(config);
-  if (!options) return options.error();
+  if (!options) {
+    // The fleet will refuse it, which is seen and tried again; the modules of the device are not the link's.
+    std::fprintf(stderr, "decklog: uplink: %s; connecting without it until the next start\n",
+                 describe(options.error()).c_str());
+    options = without_secrets(config);
+  }
   return make_nats_uplink(executor, std::move(*options));
 }
 
