@@ -7,6 +7,7 @@
 #include "services/audit/log_source.hpp"
 #include "services/audit/sentences.hpp"
 #include "services/audit/why.hpp"
+#include "services/cli/json_parts.hpp"
 #include "services/cli/log_arguments.hpp"
 
 namespace decklog::cli {
@@ -134,7 +135,9 @@ int state(const Session& session, const LogArguments& arguments) {
 }
 
 int verify(const Session& session, const LogArguments& arguments) {
-  const auto result = audit::verify_log(session.journal_directory(service_of(arguments)));
+  const auto path = session.journal_directory(service_of(arguments));
+  if (!path) return complain(path.error());
+  const auto result = audit::verify_log(*path);
   if (!result) return complain(result.error());
   if (session.json) {
     json::array problems;
@@ -167,8 +170,11 @@ int export_log(const Session& session, const LogArguments& arguments) {
   const auto written =
       audit::write_bundle(**journal, arguments.output, Sequence{arguments.from}, Sequence{arguments.to});
   if (!written) return complain(written.error());
-  std::printf("%llu events written to %s\n", static_cast<unsigned long long>(*written),
-              arguments.output.c_str());
+  if (session.json)
+    print(json::object{{"file", arguments.output}, {"events", *written}});
+  else
+    std::printf("%llu events written to %s\n", static_cast<unsigned long long>(*written),
+                arguments.output.c_str());
   return kDone;
 }
 

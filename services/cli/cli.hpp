@@ -24,9 +24,11 @@ enum Exit : int {
   kNotVerified = 6
 };
 
+inline constexpr const char* kDefaultConfig = "/etc/decklog/config.toml";
+
 struct Session {
   std::string program;  // path of this binary
-  std::string config_file = "/etc/decklog/config.toml";
+  std::string config_file = kDefaultConfig;
   std::string socket;   // of the agent; empty = from the configuration
   std::string journal;  // directory or bundle to read; empty = from the configuration
   bool json = false;
@@ -34,9 +36,14 @@ struct Session {
   std::function<int()> action;  // set by the chosen verb
 
   Result<config::Config> config() const;
-  std::string agent_socket() const;
-  std::string hub_socket() const;
-  std::string journal_directory(const char* service) const;
+  // From the options or the configuration. A configuration that was named, or is there, has to be good: the
+  // verb must not go on about another device. Without one, what a default installation has.
+  Result<std::string> agent_socket() const;
+  Result<std::string> hub_socket() const;
+  Result<std::string> journal_directory(const char* service) const;
+
+ private:
+  Result<config::Config> config_or_defaults() const;
 };
 
 void add_service_verbs(CLI::App& app, Session& session);  // agent, hub, check-config, keeper

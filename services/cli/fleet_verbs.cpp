@@ -1,11 +1,15 @@
 // The fleet's side of the uplink, for operators, demos and tests.
 #include <cstdio>
 
+#include "events/utf8.hpp"
 #include "services/cli/cli.hpp"
 #include "services/cli/fleet_access.hpp"
+#include "services/cli/json_parts.hpp"
 
 namespace decklog::cli {
 namespace {
+
+namespace json = boost::json;
 
 struct FleetArguments {
   std::string device, module = "$edgeAgent", put, method, payload = "null";
@@ -26,21 +30,26 @@ int with_fleet(const Session& session, FleetArguments arguments, Run run) {
   return run(session, **opened, arguments);
 }
 
-int init(const Session&, fleet::Fleet& fleet, const FleetArguments& arguments) {
+int init(const Session& session, fleet::Fleet& fleet, const FleetArguments& arguments) {
   fleet::InitOptions options;
   options.replicas = arguments.replicas;
   const auto steps = fleet.init(options);
   if (!steps) return complain(steps.error());
+  json::object made;
   for (const auto& step : *steps) {
     const char* outcome = step.outcome == fleet::InitStep::Outcome::kCreated   ? "created"
                           : step.outcome == fleet::InitStep::Outcome::kExisted ? "was there"
                                                                                : "replicas changed";
-    std::printf("%-24s %s\n", step.name.c_str(), outcome);
+    if (session.json)
+      made[step.name] = outcome;
+    else
+      std::printf("%-24s %s\n", step.name.c_str(), outcome);
   }
+  if (session.json) print(made);
   return kDone;
 }
 
-int desired(const Session&, fleet::Fleet& fleet, const FleetArguments& arguments) {
+int desired(const Session& session, fleet::Fleet& fleet, const FleetArguments& arguments) {
   const uplink::TwinKey key{arguments.device, arguments.module};
   if (arguments.remove) {
     const auto done = fleet.remove_desired(key);
@@ -58,6 +67,10 @@ int desired(const Session&, fleet::Fleet& fleet, const FleetArguments& arguments
   if (!text) return complain(text.error());
   const auto revision = fleet.put_desired(key, *text, std::nullopt);
   if (!revision) return complain(revision.error());
+  if (session.json) {
+    print(json::object{{"device", key.device}, {"module", key.module}, {"revision", *revision}});
+    return kDone;
+  }
   std::printf("desired of %s/%s is revision %llu\n", key.device.c_str(), key.module.c_str(),
               static_cast<unsigned long long>(*revision));
   return kDone;
@@ -95,6 +108,15 @@ int send(const Session&, fleet::Fleet& fleet, const FleetArguments& arguments) {
   return done ? kDone : complain(done.error());
 }
 
+// A body need not be JSON, nor text.
+json::object telemetry_object(const fleet::TelemetryRecord& record) {
+  json::error_code failed;
+  json::value body = json::parse(record.body, failed);
+  if (failed) body = json::string(well_formed(record.body));
+  return {{"id", record.id},         {"enqueued", record.enqueued}, {"device", record.device},
+          {"module", record.module}, {"output", record.output},     {"body", std::move(body)}};
+}
+
 int telemetry(const Session& session, fleet::Fleet& fleet, const FleetArguments& arguments) {
   fleet::TailOptions options;
   options.device = arguments.device;
@@ -102,7 +124,7 @@ int telemetry(const Session& session, fleet::Fleet& fleet, const FleetArguments&
   options.idle_max = Duration(static_cast<std::int64_t>(arguments.idle_secs * 1e9));
   const auto done = fleet.tail_telemetry(options, [&](const fleet::TelemetryRecord& record) {
     if (session.json)
-      std::printf("{\"id\":\"%s\",\"body\":%s}\n", record.id.c_str(), record.body.c_str());
+      print(telemetry_object(record));
     else
       std::printf("%s %s/%s %s: %s\n", record.enqueued.c_str(), record.device.c_str(), record.module.c_str(),
                   record.output.c_str(), record.body.c_str());
@@ -129,15 +151,20 @@ void add_fleet_verbs(CLI::App& app, Session& session) {
   auto* fleet = app.add_subcommand(
       "fleet", "The fleet's side: streams, desired and reported documents, identities, methods, messages");
   fleet->require_subcommand(1);
-  add(*fleet, session, arguments, "init", "Make the streams and buckets of the backbone", init)
-      ->add_option("--replicas", arguments->replicas, "1, or 3 on a cluster")
-      ->check(CLI::Range(1, 5));
-  auto* verb = add(*fleet, session, arguments, "desired", "Print, put or remove a desired document", desired);
+  fleet->footer("Examples:\n  decklog fleet init\n  decklog fleet desired --put examples/three-modules.json");
+  auto* verb = add(*fleet, session, arguments, "init", "Make the streams and buckets of the backbone", init);
+  verb->add_option("--replicas", arguments->replicas, "1, or 3 on a cluster")->check(CLI::Range(1, 5));
+  verb->footer("Example:\n  decklog fleet init --replicas 3");
+  verb = add(*fleet, session, arguments, "desired", "Print, put or remove a desired document", desired);
   verb->add_option("--module", arguments->module, "$edgeAgent, $edgeHub or a module");
   verb->add_option("--put", arguments->put, "file to put; - reads standard input");
   verb->add_flag("--remove", arguments->remove, "remove it");
-  add(*fleet, session, arguments, "reported", "Print a reported document", reported)
-      ->add_option("--module", arguments->module, "$edgeAgent, $edgeHub or a module");
+  verb->footer(
+      "Examples:\n  decklog fleet desired --put examples/three-modules.json\n"
+      "  decklog fleet desired --module '$edgeHub' --put examples/hub-routes.json");
+  verb = add(*fleet, session, arguments, "reported", "Print a reported document", reported);
+  verb->add_option("--module", arguments->module, "$edgeAgent, $edgeHub or a module");
+  verb->footer("Example:\n  decklog fleet reported --module '$edgeHub'");
   add_identity_verb(*fleet, session);
   verb = add(*fleet, session, arguments, "call", "Call a direct method", call);
   verb->add_option("METHOD", arguments->method, "name")->required();
@@ -149,9 +176,11 @@ void add_fleet_verbs(CLI::App& app, Session& session) {
   verb = add(*fleet, session, arguments, "send", "Send a cloud-to-device message", send);
   verb->add_option("BODY", arguments->payload, "text")->required();
   verb->add_option("--property", arguments->properties, "name=value");
+  verb->footer("Example:\n  decklog fleet send 'open the valve' --property urgent=yes");
   verb = add(*fleet, session, arguments, "telemetry", "Print telemetry as it arrives", telemetry);
   verb->add_flag("--from-start", arguments->from_start, "begin with the oldest kept");
   verb->add_option("--idle", arguments->idle_secs, "end after so many seconds without a message");
+  verb->footer("Example:\n  decklog fleet telemetry --from-start --idle 5");
 }
 
 }  // namespace decklog::cli

@@ -58,10 +58,11 @@ std::string text_of(const json::object& object, const char* name) {
 // One GET on the hub's socket, and a table of one of its lists.
 int show(const Session& session, const char* target, const char* list,
          const std::vector<const char*>& columns) {
-  const std::string socket = session.hub_socket();
-  const auto answer = http::request({.unix_path = socket}, {.target = target});
+  const auto socket = session.hub_socket();
+  if (!socket) return complain(socket.error());
+  const auto answer = http::request({.unix_path = *socket}, {.target = target});
   if (!answer)
-    return complain(error(answer.error().code, answer.error().message + " (is the hub running?)", socket));
+    return complain(error(answer.error().code, answer.error().message + " (is the hub running?)", *socket));
   if (session.json) {
     std::puts(answer->body.c_str());
     return kDone;
@@ -114,7 +115,9 @@ void add_hub(CLI::App& app, Session& session) {
 
 void add_hub_verbs(CLI::App& app, Session& session) {
   add_hub(app, session);
-  app.add_subcommand("clients", "Clients of the hub: connected or not, and why")->callback([&session] {
+  auto* clients = app.add_subcommand("clients", "Clients of the hub: connected or not, and why");
+  clients->footer("Example:\n  decklog clients");
+  clients->callback([&session] {
     session.action = [&session] {
       return show(session, "/v1/clients", "clients", {"client", "state", "since", "peer", "cause"});
     };
@@ -123,6 +126,7 @@ void add_hub_verbs(CLI::App& app, Session& session) {
       "queues", "Messages that wait, by endpoint; accepted = delivered + expired + dropped + queued");
   auto all = std::make_shared<bool>(false);
   queues->add_flag("--all", *all, "queues of client sessions too in which nothing waits");
+  queues->footer("Examples:\n  decklog queues\n  decklog queues --all --json");
   queues->callback([&session, all] {
     session.action = [&session, all] {
       return show(session, *all ? "/v1/queues?all" : "/v1/queues", "queues",
@@ -132,11 +136,13 @@ void add_hub_verbs(CLI::App& app, Session& session) {
   });
   auto* route = app.add_subcommand("route", "Routes: evaluate or explain them");
   route->require_subcommand(1);
+  route->footer("Example:\n  decklog route explain 'level > 7' '{\"appProps\":{\"level\":\"9\"}}'");
   auto file = std::make_shared<std::string>("-");
   auto* verb = route->add_subcommand(
       "eval",
       "Evaluate JSON lines {\"id\",\"kind\",\"query\",\"message\",...}; prints {\"id\",\"result\"} a line");
   verb->add_option("FILE", *file, "- reads standard input");
+  verb->footer("Example:\n  decklog route eval cases.jsonl");
   verb->callback([&session, file] {
     session.action = [file] {
       if (*file == "-") return routing::route_eval(std::cin, std::cout, std::cerr);
@@ -153,6 +159,7 @@ void add_hub_verbs(CLI::App& app, Session& session) {
       ->required();
   verb->add_option("--source", *source, "where the message comes from, e.g. /messages/modules/cam/outputs/o")
       ->capture_default_str();
+  verb->footer("Example:\n  decklog route explain 'level > 7' '{\"appProps\":{\"level\":\"9\"}}'");
   verb->callback([&session, query, message, source] {
     session.action = [query, message, source]() -> int {
       std::string text = *message;

@@ -1,5 +1,7 @@
 #include "services/cli/json_parts.hpp"
 
+#include <cstdio>
+
 #include "services/audit/sentences.hpp"
 
 namespace decklog::cli {
@@ -20,6 +22,10 @@ json::array field_array(const std::vector<FieldDifference>& fields) {
   for (const auto& field : fields)
     out.push_back(json::object{{"path", field.path}, {"expected", field.expected}, {"got", field.got}});
   return out;
+}
+
+void print(const json::value& value) {
+  std::puts(json::serialize(value).c_str());
 }
 
 json::array text_array(const std::vector<std::string>& texts) {

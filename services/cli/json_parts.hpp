@@ -11,6 +11,8 @@ namespace decklog::cli {
 
 boost::json::object event_object(const Envelope& event);
 boost::json::array field_array(const std::vector<FieldDifference>& fields);
+// On standard output, as one line.
+void print(const boost::json::value& value);
 boost::json::array text_array(const std::vector<std::string>& texts);
 
 }  // namespace decklog::cli

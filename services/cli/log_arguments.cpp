@@ -9,12 +9,13 @@ const char* service_of(const LogArguments& arguments) {
 
 Result<std::shared_ptr<persistence::JournalReader>> open(const Session& session,
                                                          const LogArguments& arguments) {
-  const std::string path = session.journal_directory(service_of(arguments));
-  auto log = audit::open_log(path);
+  const auto path = session.journal_directory(service_of(arguments));
+  if (!path) return path.error();
+  auto log = audit::open_log(*path);
   if (!log && log.error().code == Errc::kNotFound && session.journal.empty()) {
     return error(Errc::kNotFound,
                  log.error().message + "; name the configuration with --config or a log with --journal",
-                 path);
+                 *path);
   }
   return log;
 }

@@ -6,6 +6,7 @@
 
 #include "services/cli/cli.hpp"
 #include "services/http/client.hpp"
+#include "services/uplink/names.hpp"
 
 namespace decklog::cli {
 namespace {
@@ -21,9 +22,11 @@ std::string text_of(const json::object& object, const char* name) {
 // A JSON answer, or the error it carries.
 Result<json::object> ask(const Session& session, http::ClientRequest request,
                          const http::ClientLimits& limits = {}) {
-  const std::string socket = session.agent_socket();
-  auto answer = http::request({.unix_path = socket}, request, limits);
-  if (!answer) return error(answer.error().code, answer.error().message + " (is the agent running?)", socket);
+  const auto socket = session.agent_socket();
+  if (!socket) return socket.error();
+  auto answer = http::request({.unix_path = *socket}, request, limits);
+  if (!answer)
+    return error(answer.error().code, answer.error().message + " (is the agent running?)", *socket);
   json::error_code code;
   const auto body = json::parse(answer->body, code);
   if (answer->status >= 400) {
@@ -31,6 +34,7 @@ Result<json::object> ask(const Session& session, http::ClientRequest request,
         !code && body.is_object() ? text_of(body.get_object(), "message") : answer->body.substr(0, 300);
     return error(answer->status == 404   ? Errc::kNotFound
                  : answer->status == 400 ? Errc::kMalformed
+                 : answer->status == 413 ? Errc::kTooLarge
                                          : Errc::kInternal,
                  message);
   }
@@ -45,11 +49,16 @@ void print_plan(const json::object& answer) {
   for (const auto& line : plan->get_array()) std::printf("  %s\n", line.get_string().c_str());
 }
 
+int complain_of_document(const Error& error) {
+  const int status = complain(error);
+  return error.code == Errc::kMalformed || error.code == Errc::kTooLarge ? kRefused : status;
+}
+
 int apply_document(const Session& session, const std::string& file) {
   auto document = read_text(file);
   if (!document) return complain(document.error());
   auto answer = ask(session, {.method = "POST", .target = "/v1/desired", .body = *document});
-  if (!answer) return complain(answer.error());
+  if (!answer) return complain_of_document(answer.error());
   const auto code = answer->at("code").to_number<int>();
   if (session.json) std::puts(json::serialize(*answer).c_str());
   if (code != 200) {
@@ -70,12 +79,7 @@ int plan(const Session& session, const std::string& file) {
   auto document = read_text(file);
   if (!document) return complain(document.error());
   auto answer = ask(session, {.method = "POST", .target = "/v1/plan", .body = *document});
-  if (!answer) {
-    complain(answer.error());
-    return answer.error().code == Errc::kMalformed     ? kRefused
-           : answer.error().code == Errc::kUnavailable ? kUnreachable
-                                                       : kFailed;
-  }
+  if (!answer) return complain_of_document(answer.error());
   if (session.json)
     std::puts(json::serialize(*answer).c_str());
   else
@@ -129,7 +133,8 @@ int status(const Session& session) {
 }
 
 int command(const Session& session, const std::string& verb, const std::string& module) {
-  auto answer = ask(session, {.method = "POST", .target = "/v1/modules/" + module + "/" + verb});
+  auto answer = ask(
+      session, {.method = "POST", .target = "/v1/modules/" + uplink::percent_encode(module) + "/" + verb});
   if (!answer) return complain(answer.error());
   if (session.json)
     std::puts(json::serialize(*answer).c_str());
@@ -146,11 +151,11 @@ struct LogArguments {
 };
 
 int logs(const Session& session, const LogArguments& arguments) {
-  std::string target =
-      "/v1/modules/" + arguments.module + "/logs?follow=" + (arguments.follow ? "true" : "false");
+  std::string target = "/v1/modules/" + uplink::percent_encode(arguments.module) +
+                       "/logs?follow=" + (arguments.follow ? "true" : "false");
   if (arguments.tail != 0) target += "&tail=" + std::to_string(arguments.tail);
-  if (!arguments.since.empty()) target += "&since=" + arguments.since;
-  if (!arguments.until.empty()) target += "&until=" + arguments.until;
+  if (!arguments.since.empty()) target += "&since=" + uplink::percent_encode(arguments.since);
+  if (!arguments.until.empty()) target += "&until=" + uplink::percent_encode(arguments.until);
   const auto on_line = [&](std::string_view line) {
     if (session.json) {
       std::printf("%.*s\n", static_cast<int>(line.size()), line.data());
@@ -166,7 +171,9 @@ int logs(const Session& session, const LogArguments& arguments) {
     std::fflush(stdout);
     return std::ferror(stdout) == 0;
   };
-  const auto answer = http::stream_lines({.unix_path = session.agent_socket()}, {.target = target}, on_line);
+  const auto socket = session.agent_socket();
+  if (!socket) return complain(socket.error());
+  const auto answer = http::stream_lines({.unix_path = *socket}, {.target = target}, on_line);
   if (!answer) return complain(answer.error());
   if (answer->status >= 400) {
     json::error_code code;
@@ -181,6 +188,7 @@ void add_command(CLI::App& app, Session& session, const char* verb, const char* 
   auto module = std::make_shared<std::string>();
   auto* sub = app.add_subcommand(verb, about);
   sub->add_option("MODULE", *module, "name of the module")->required();
+  sub->footer("Example:\n  decklog " + std::string(verb) + " sensor");
   sub->callback([&session, verb, module] {
     session.action = [&session, verb, module] { return command(session, verb, *module); };
   });
@@ -199,12 +207,15 @@ void add_operate_verbs(CLI::App& app, Session& session) {
 
   verb = app.add_subcommand("plan", "Say what a deployment would change, and why; changes nothing");
   verb->add_option("FILE", *file, "JSON document; - reads standard input")->required();
+  verb->footer("Example:\n  decklog plan examples/three-modules.json");
   verb->callback([&session, file] { session.action = [&session, file] { return plan(session, *file); }; });
 
   verb = app.add_subcommand("list", "Modules: what is wanted, what is, and since when");
+  verb->footer("Examples:\n  decklog list\n  decklog list --json");
   verb->callback([&session] { session.action = [&session] { return list(session); }; });
 
   verb = app.add_subcommand("status", "The device at a glance");
+  verb->footer("Example:\n  decklog status");
   verb->callback([&session] { session.action = [&session] { return status(session); }; });
 
   add_command(app, session, "restart", "Restart a module now; resets its back-off");

@@ -83,22 +83,33 @@ Result<config::Config> Session::config() const {
   return config::load_config(config_file);
 }
 
-std::string Session::agent_socket() const {
-  if (!socket.empty()) return socket;
-  const auto loaded = config();
-  return loaded ? loaded->agent.management_socket : "/run/decklog/agent.sock";
+Result<config::Config> Session::config_or_defaults() const {
+  auto loaded = config();
+  if (loaded) return loaded;
+  if (loaded.error().code == Errc::kNotFound && config_file == kDefaultConfig)
+    return config::parse_config("device = \"default\"", config_file);
+  return error(Errc::kInvalidArgument, loaded.error().message, loaded.error().where);
 }
 
-std::string Session::hub_socket() const {
+Result<std::string> Session::agent_socket() const {
   if (!socket.empty()) return socket;
-  const auto loaded = config();
-  return loaded ? loaded->hub.management_socket : "/run/decklog/hub.sock";
+  const auto loaded = config_or_defaults();
+  if (!loaded) return loaded.error();
+  return loaded->agent.management_socket;
 }
 
-std::string Session::journal_directory(const char* service) const {
+Result<std::string> Session::hub_socket() const {
+  if (!socket.empty()) return socket;
+  const auto loaded = config_or_defaults();
+  if (!loaded) return loaded.error();
+  return loaded->hub.management_socket;
+}
+
+Result<std::string> Session::journal_directory(const char* service) const {
   if (!journal.empty()) return journal;
-  const auto loaded = config();
-  return (loaded ? loaded->data_dir : "/var/lib/decklog") + "/" + service + "/journal";
+  const auto loaded = config_or_defaults();
+  if (!loaded) return loaded.error();
+  return loaded->data_dir + "/" + service + "/journal";
 }
 
 }  // namespace decklog::cli

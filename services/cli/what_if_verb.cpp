@@ -143,8 +143,9 @@ int what_if(const Session& session, const LogArguments& arguments) {
   for (const auto& text : arguments.changes) {
     auto change = audit::parse_change(text);
     if (!change) {
-      change.error().where = "--what-if " + change.error().where;
-      return complain(change.error());
+      Error refused = change.error();
+      refused.where = "--what-if " + refused.where;
+      return complain(refused);
     }
     changes.push_back(std::move(*change));
   }
