@@ -40,12 +40,20 @@ bool looks_like_registry(std::string_view part) {
          part.find(':') != std::string_view::npos;
 }
 
+// What a refusal may quote: somebody who writes user:password@registry/name does not want to read it in a
+// log.
+std::string_view without_credentials(std::string_view reference) {
+  const auto at = reference.rfind('@');
+  const bool in_front = at != std::string_view::npos && reference.find('/', at) != std::string_view::npos;
+  return in_front ? reference.substr(at + 1) : reference;
+}
+
 }  // namespace
 
 Result<std::string> normalise_image(std::string_view reference) {
   const auto refuse = [&](const char* why) {
-    return error(Errc::kMalformed,
-                 std::string("not an image reference (") + why + "): '" + printable(reference, 128) + "'");
+    return error(Errc::kMalformed, std::string("not an image reference (") + why + "): '" +
+                                       printable(without_credentials(reference), 128) + "'");
   };
   if (reference.empty() || reference.size() > 512) return refuse("empty or longer than 512 characters");
   std::string_view rest = reference, digest, tag;

@@ -457,5 +457,12 @@ TEST(ImageReference, RefusesWhatIsNone) {
   EXPECT_FALSE(normalise_image(std::string(513, 'a')).has_value());
 }
 
+TEST(ImageReference, ARefusalDoesNotQuoteCredentials) {
+  const auto refused = normalise_image("ops:hunter2@r.io/Sensor:1");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message.find("hunter2"), std::string::npos) << refused.error().message;
+  EXPECT_NE(refused.error().message.find("r.io/Sensor:1"), std::string::npos) << refused.error().message;
+}
+
 }  // namespace
 }  // namespace decklog::agent
