@@ -124,6 +124,27 @@ TEST_F(CloudMailTest, IsGivenUpWhenTenConnectionsEndedOverIt) {
   EXPECT_TRUE(eventually([&] { return hub_.client_state("leaf-1") == "connected"; }));
 }
 
+// The tenth connection ends a message also when it was a hub that was killed that counted the first ones.
+TEST_F(CloudMailTest, TheConnectionsAreCountedOverAKilledHub) {
+  send("poison");
+  for (int i = 0; i < kTries; ++i) {
+    get("poison");
+    if (i == kTries / 2) {
+      // What is accepted after a try is durable after it.
+      leaf_.publish("devices/leaf-1/messages/events/", "mark", 1, 1);
+      leaf_.expect(PacketType::kPuback);
+      hub_.kill();
+      hub_.start();
+      leaf_ = connect();
+      get("poison");
+    }
+    leaf_.close();
+    ASSERT_TRUE(eventually([&] { return hub_.client_state("leaf-1") != "connected"; }));
+    if (i + 1 < kTries) leaf_ = connect();
+  }
+  fleet_settles(0, 1);
+}
+
 TEST_F(CloudMailTest, PastItsExpiryItIsRejected) {
   send("stale", seconds_from_now(-60));
   send("fresh", seconds_from_now(3600));

@@ -1,6 +1,7 @@
 // What whoever runs thousands of hubs meets: nothing to do for days, a full store, a clock without a battery.
 #include <sys/mount.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -20,6 +21,28 @@ double metric(const HubRig& hub, const std::string& name) {
   return std::stod(page.substr(value + 2));
 }
 
+// A file system of its own, so small that a file fills it.
+class SmallDisk {
+ public:
+  SmallDisk() { mounted_ = ::mount("tmpfs", path().c_str(), "tmpfs", 0, "size=48m") == 0; }
+  ~SmallDisk() {
+    if (mounted_) ::umount2(path().c_str(), MNT_DETACH);
+  }
+  bool mounted() const { return mounted_; }
+  std::string path() const { return directory_.path().string(); }
+  void fill() const {
+    std::ofstream out(path() + "/fill", std::ios::binary);
+    const std::string block(1 << 16, 'f');
+    while (out.write(block.data(), static_cast<std::streamsize>(block.size())).flush()) {
+    }
+  }
+  void empty() const { std::filesystem::remove(path() + "/fill"); }
+
+ private:
+  decklog::test::TempDir directory_;
+  bool mounted_ = false;
+};
+
 class Operator : public testing::Test {
  protected:
   void start(HubSetup setup) {
@@ -29,8 +52,22 @@ class Operator : public testing::Test {
     hub_->start();
   }
   void TearDown() override {
-    if (hub_ && hub_->running()) hub_->conserved();
+    if (!hub_) return;
+    if (hub_->running()) hub_->conserved();
+    hub_->stop();
+    const auto [status, said] = run("replay --service hub");
+    EXPECT_EQ(status, 0) << said;
   }
+  // A verb of the command line: its exit status, and what it said.
+  std::pair<int, std::string> run(const std::string& verb) const {
+    const std::string said = hub_->folder() + "/said";
+    const std::string command = std::string(DECKLOG_PROGRAM) + " --config " + hub_->config_file() + " ";
+    const int status = std::system((command + verb + " > " + said + " 2>&1").c_str());
+    std::ostringstream out;
+    out << std::ifstream(said).rdbuf();
+    return {status, out.str()};
+  }
+  std::unique_ptr<SmallDisk> disk_;  // outlives the hub whose data it holds
   std::unique_ptr<HubRig> hub_;
   std::unique_ptr<Puppet> puppet_;
 };
@@ -65,18 +102,10 @@ TEST_F(Operator, TheHistoryOfAClientIsReadWhereItIsKept) {
   puppet_->start();
   hub_->enrol("leaf-1");
   ASSERT_TRUE(puppet_->call("mqtt", "leaf", hub_->plain_client("leaf-1")).ok);
-  const std::string said = hub_->folder() + "/history";
-  const std::string command = std::string(DECKLOG_PROGRAM) + " --config " + hub_->config_file() +
-                              " history client/leaf-1 > " + said + " 2>&1";
-  const auto text = [&] {
-    std::ostringstream out;
-    out << std::ifstream(said).rdbuf();
-    return out.str();
-  };
   EXPECT_TRUE(eventually([&] {
-    return std::system(command.c_str()) == 0 &&
-           text().find("authenticating -> connected") != std::string::npos;
-  })) << text();
+    const auto [status, said] = run("history client/leaf-1");
+    return status == 0 && said.find("authenticating -> connected") != std::string::npos;
+  }));
 }
 
 TEST_F(Operator, AFullStoreRefusesSaysSoAndRecovers) {
@@ -100,6 +129,12 @@ TEST_F(Operator, AFullStoreRefusesSaysSoAndRecovers) {
   hub_->enrol(kDeviceId, "other");
   hub_->conserved();
   EXPECT_NE(hub_->get("/healthz").find("ok"), std::string::npos);
+  // However often it comes back meanwhile, the log hears of it in sums.
+  ASSERT_TRUE(eventually([&] { return metric(*hub_, "edgehub_messages_unack_total") >= 12; }));
+  const std::string told = run("history client/leaf-1").second;
+  const auto lines = std::count(told.begin(), told.end(), '\n');
+  EXPECT_GT(lines, 4) << told;
+  EXPECT_LE(lines, 20) << told;
   hub_->restore_uplink();
   for (const auto each : sent) EXPECT_TRUE(puppet_->answer(each).ok);
   std::set<char> arrived;
@@ -110,30 +145,8 @@ TEST_F(Operator, AFullStoreRefusesSaysSoAndRecovers) {
   hub_->drained();
 }
 
-// A file system of its own, so small that a file fills it.
-class SmallDisk {
- public:
-  SmallDisk() { mounted_ = ::mount("tmpfs", path().c_str(), "tmpfs", 0, "size=48m") == 0; }
-  ~SmallDisk() {
-    if (mounted_) ::umount2(path().c_str(), MNT_DETACH);
-  }
-  bool mounted() const { return mounted_; }
-  std::string path() const { return directory_.path().string(); }
-  void fill() const {
-    std::ofstream out(path() + "/fill", std::ios::binary);
-    const std::string block(1 << 16, 'f');
-    while (out.write(block.data(), static_cast<std::streamsize>(block.size())).flush()) {
-    }
-  }
-  void empty() const { std::filesystem::remove(path() + "/fill"); }
-
- private:
-  decklog::test::TempDir directory_;
-  bool mounted_ = false;
-};
-
 TEST_F(Operator, AFullDiskIsSaidAndOverWhenThereIsRoomAgain) {
-  const SmallDisk disk;
+  const SmallDisk& disk = *(disk_ = std::make_unique<SmallDisk>());
   ASSERT_TRUE(disk.mounted());
   start({.wrapper = disk.path()});
   hub_->routes_applied();
