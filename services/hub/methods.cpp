@@ -102,10 +102,12 @@ void Methods::on_response(const Identity& client, const iothub::MethodResponseTo
   const auto found = calls_.find(topic.rid);
   // Late, or not asked at all.
   if (found == calls_.end() || !found->second->sent || found->second->request.target != client) return;
+  if (!topic.status)
+    return end(topic.rid, method_failure(502, "the status of the client's answer is not a whole number"));
   if (payload.empty()) payload = "null";
   if (payload.size() > kMaxMethodPayloadBytes || !is_json(payload))
     return end(topic.rid, method_failure(502, "the client's answer is not JSON of at most 128 KiB"));
-  end(topic.rid, {0, topic.status, std::string(payload)});
+  end(topic.rid, {0, *topic.status, std::string(payload)});
 }
 
 void Methods::end(const std::string& rid, MethodOutcome outcome) {

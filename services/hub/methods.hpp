@@ -27,7 +27,8 @@ struct MethodRequest {
 };
 
 // failure 0: the client answered with `status` and `payload` (JSON text). Else what HTTP would say: 400 bad
-// name or payload, 404 not connected, 429 too many, 502 answer is not JSON, 504 no answer; `payload` is
+// name or payload, 404 not connected, 429 too many, 502 answer is not JSON or has no status, 504 no answer;
+// `payload` is
 // {"message":...} then.
 struct MethodOutcome {
   unsigned failure = 0;

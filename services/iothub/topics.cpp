@@ -48,13 +48,12 @@ PublishTopic parse_iothub(std::string_view rest) {
   }
   if (take_prefix(rest, "methods/res/")) {
     const auto text = take_segment(rest);
-    MethodResponseTopic response;
-    const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), response.status);
     const auto rid = query_value(rest, "$rid");
-    if (failed != std::errc{} || end != text.data() + text.size() || !rid)
-      return MalformedTopic{"method response without status or $rid"};
-    response.rid = *rid;
-    return response;
+    if (!rid) return MalformedTopic{"method response without $rid"};
+    int status = 0;
+    const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), status);
+    if (failed != std::errc{} || end != text.data() + text.size()) return MethodResponseTopic{{}, *rid};
+    return MethodResponseTopic{status, *rid};
   }
   return MalformedTopic{"unknown $iothub topic"};
 }

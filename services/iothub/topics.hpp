@@ -30,7 +30,7 @@ struct TwinPatchTopic {
   std::string rid;
 };
 struct MethodResponseTopic {
-  int status = 0;
+  std::optional<int> status;  // none = what stands there is not a whole number
   std::string rid;
 };
 struct MalformedTopic {  // within IoT Hub's namespace, and not right

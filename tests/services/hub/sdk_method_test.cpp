@@ -65,6 +65,25 @@ TEST_F(Method, OneModuleInvokesAnother) {
   EXPECT_EQ(answer.value.at("status"), 204);
 }
 
+TEST_F(Method, AnAnswerWithoutAWholeStatusEndsTheCallAndNotTheConnection) {
+  start();
+  puppet_.start();
+  const auto sensor = open(kDeviceId, "sensor");
+  do_("method", sensor, {{"name", "half"}, {"status", 200.5}, {"payload", "x"}});
+  answers(sensor, "whole", 200, "y");
+  const auto call = [&](const std::string& name) {
+    return hub_.fleet().call({kDeviceId, "sensor"}, name, "null", std::chrono::seconds(20));
+  };
+  ASSERT_TRUE(eventually([&] {
+    const auto whole = call("whole");
+    return whole && whole->status == 200;
+  }));
+  const auto half = call("half");
+  ASSERT_TRUE(half) << describe(half.error());
+  EXPECT_EQ(half->status, 502) << half->payload;
+  EXPECT_EQ(hub_.client_state(std::string(kDeviceId) + "/sensor"), "connected");
+}
+
 TEST_F(Method, WhoIsNotThereOrDoesNotAnswerEndsTheCallInTime) {
   start();
   puppet_.start();

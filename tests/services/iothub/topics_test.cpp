@@ -57,31 +57,22 @@ TEST(IoTHubTopics, MethodResponses) {
   EXPECT_EQ(response.status, 202);
   EXPECT_EQ(response.rid, "a-b/c");
   EXPECT_EQ(as<MethodResponseTopic>("$iothub/methods/res/-1/?$rid=1").status, -1);
+  // Whose answer it is can be told, so the caller need not wait.
+  for (const char* text : {"", "2x", "200.5", "undefined", "99999999999"}) {
+    const auto odd = as<MethodResponseTopic>(std::string("$iothub/methods/res/") + text + "/?$rid=7");
+    EXPECT_EQ(odd.status, std::nullopt) << text;
+    EXPECT_EQ(odd.rid, "7");
+  }
 }
 
 TEST(IoTHubTopics, WhatIsInTheNamespaceAndWrongSaysWhy) {
-  for (const char* topic : {"$iothub/",
-                            "$iothub/twin/GET/",
-                            "$iothub/twin/GET/?rid=1",
-                            "$iothub/twin/GET/more/stuff",
-                            "$iothub/twin/PATCH/properties/reported/",
-                            "$iothub/twin/PATCH/properties/desired/?$rid=1",
-                            "$iothub/methods/res//?$rid=1",
-                            "$iothub/methods/res/200",
-                            "$iothub/methods/res/2x/?$rid=1",
-                            "$iothub/methods/res/99999999999/?$rid=1",
-                            "$iothub/methods/POST/x/?$rid=1",
-                            "$iothub/twin/res/200/?$rid=1",
-                            "devices/",
-                            "devices/d",
-                            "devices/d/",
-                            "devices/d/messages",
-                            "devices/d/messages/eventsX",
-                            "devices//",
-                            "devices/d/modules/m",
-                            "devices/d/modules//messages/events/",
-                            "devices/d/modules/m/inputs/i/",
-                            "devices/d/messages/devicebound/"}) {
+  for (const char* topic :
+       {"$iothub/", "$iothub/twin/GET/", "$iothub/twin/GET/?rid=1", "$iothub/twin/GET/more/stuff",
+        "$iothub/twin/PATCH/properties/reported/", "$iothub/twin/PATCH/properties/desired/?$rid=1",
+        "$iothub/methods/res/200", "$iothub/methods/POST/x/?$rid=1", "$iothub/twin/res/200/?$rid=1",
+        "devices/", "devices/d", "devices/d/", "devices/d/messages", "devices/d/messages/eventsX",
+        "devices//", "devices/d/modules/m", "devices/d/modules//messages/events/",
+        "devices/d/modules/m/inputs/i/", "devices/d/messages/devicebound/"}) {
     EXPECT_FALSE(as<MalformedTopic>(topic).why.empty()) << topic;
   }
 }
