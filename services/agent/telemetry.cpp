@@ -1,7 +1,6 @@
 #include "services/agent/telemetry.hpp"
 
 #include <algorithm>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/json.hpp>
 #include <cstdio>
 #include <map>
@@ -12,6 +11,7 @@
 #include "services/agent/metrics_follower.hpp"
 #include "services/agent/metrics_page.hpp"
 #include "services/agent/report.hpp"
+#include "services/http/patient_listener.hpp"
 #include "services/http/server.hpp"
 
 #include <sys/utsname.h>
@@ -21,8 +21,6 @@ namespace decklog::agent {
 namespace json = boost::json;
 
 namespace {
-
-constexpr Duration kPortAgain = std::chrono::seconds(10);
 
 // A method's name is the caller's: only those that exist become label values.
 std::string method_label(std::string name) {
@@ -62,9 +60,8 @@ struct Telemetry::Parts {
   std::optional<persistence::LogKey> key;
   std::string key_problem;
   std::unique_ptr<http::Server> server;
-  std::uint16_t port = 0;
+  std::unique_ptr<http::PatientListener> port;
   std::string port_problem;
-  boost::asio::steady_timer port_again{executor};
   MonoTime started;
   bool ready = false;
   std::map<std::string, std::uint64_t> methods;
@@ -101,19 +98,11 @@ void Telemetry::Parts::listen() {
   server = std::make_unique<http::Server>(
       executor, limits,
       [this](const http::Request& request, const http::Responder& responder) { answer(request, responder); });
-  const auto opened = server->listen_tcp(config.agent.metrics->address, config.agent.metrics->port);
-  if (opened) {
-    port = *opened;
-    return;
-  }
   // Somebody else's port is no reason to supervise nothing.
-  if (port_problem.empty()) {
-    port_problem = describe(opened.error()) + "; tried again every " + to_text(kPortAgain);
-    std::fprintf(stderr, "decklog: agent.metrics: %s\n", port_problem.c_str());
-  }
-  port_again.expires_after(std::chrono::duration_cast<std::chrono::steady_clock::duration>(kPortAgain));
-  port_again.async_wait([this](boost::system::error_code cancelled) {
-    if (!cancelled) listen();
+  port = std::make_unique<http::PatientListener>(executor, *server);
+  port->listen(config.agent.metrics->address, config.agent.metrics->port, [this](const std::string& problem) {
+    port_problem = problem;
+    std::fprintf(stderr, "decklog: agent.metrics: %s\n", problem.c_str());
   });
 }
 
@@ -191,7 +180,7 @@ Telemetry::Telemetry(boost::asio::any_io_executor executor, const config::Config
 Telemetry::~Telemetry() = default;
 
 std::uint16_t Telemetry::metrics_port() const {
-  return parts_->port;
+  return parts_->port ? parts_->port->port() : 0;
 }
 
 void Telemetry::attach(Agent& agent, uplink::Uplink& uplink) {

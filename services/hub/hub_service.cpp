@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "services/http/patient_listener.hpp"
 #include "services/http/server.hpp"
 #include "services/hub/hub.hpp"
 #include "services/loop/startup_memory.hpp"
@@ -62,9 +63,13 @@ int run_hub(const config::Config& config) {
   http::Server management(context.get_executor(), {}, handler), metrics(context.get_executor(), {}, handler);
   if (const auto status = management.listen_unix(config.hub.management_socket); !status)
     return complain(status.error());
+  http::PatientListener metrics_port(context.get_executor(), metrics);
   if (config.hub.metrics) {
-    const auto port = metrics.listen_tcp(config.hub.metrics->address, config.hub.metrics->port);
-    if (!port) return complain(port.error());
+    metrics_port.listen(config.hub.metrics->address, config.hub.metrics->port,
+                        [&](const std::string& problem) {
+                          std::fprintf(stderr, "decklog: hub.metrics: %s\n", problem.c_str());
+                          hub.note(Remarked{"metrics", "hub.metrics", problem});
+                        });
   }
   asio::signal_set signals(context, SIGTERM, SIGINT);
   signals.async_wait([&](boost::system::error_code failed, int number) {

@@ -96,6 +96,15 @@ TEST_F(Operator, AHubAtRestDoesNotFillItsLogAndListsWhatMatters) {
   EXPECT_TRUE(eventually([&] { return metric(*hub_, "decklog_journal_events_total") > events; }));
 }
 
+TEST_F(Operator, AMetricsPortThatIsTakenStopsNoMessages) {
+  start({.hub = "metrics = \"127.0.0.1:8883\"\n"});  // the port of mqtts
+  EXPECT_NE(hub_->log().find("hub.metrics"), std::string::npos) << hub_->log();
+  EXPECT_TRUE(eventually([&] {
+    return run("history --service hub --type remark").second.find("127.0.0.1:8883") != std::string::npos;
+  }));
+  hub_->routes_applied();
+}
+
 // Nobody has to know which of the two services has clients.
 TEST_F(Operator, TheHistoryOfAClientIsReadWhereItIsKept) {
   start({});
