@@ -97,18 +97,18 @@ TEST(LocalIdentities, FollowTheAgentsFile) {
   const std::string file = directory.path() + "/identities";
   Loop loop;
   std::promise<void> added, damaged;
+  bool told_added = false, told_damaged = false;
   std::unique_ptr<LocalIdentities> local;
   loop.call([&] {
     local = std::make_unique<LocalIdentities>(loop.executor(), file, kKeys);
     const auto started = local->start(
         // One writing may be told more than once.
-        [&, said = false]() mutable {
-          if (local->find("sensor") && !std::exchange(said, true)) added.set_value();
+        [&] {
+          if (local->find("sensor") && !std::exchange(told_added, true)) added.set_value();
         },
-        [&, said = false](const Error& failure) mutable {
-          if (std::exchange(said, true)) return;
+        [&](const Error& failure) {
           EXPECT_EQ(failure.code, Errc::kCorrupt);
-          damaged.set_value();
+          if (!std::exchange(told_damaged, true)) damaged.set_value();
         });
     EXPECT_TRUE(started) << describe(started.error());
     EXPECT_TRUE(local->all().empty());
