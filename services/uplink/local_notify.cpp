@@ -48,7 +48,7 @@ void LocalNotify::wait() {
             at += static_cast<ssize_t>(sizeof event + event.len);
             // The folder is gone or elsewhere: its watch says nothing more about this path.
             if ((event.mask & (IN_IGNORED | IN_MOVE_SELF)) != 0) {
-              std::erase_if(self->watches_, [&](const auto& w) { return w.second == event.wd; });
+              std::erase_if(self->watches_, [gone = event.wd](const auto& w) { return w.second == gone; });
             }
           }
         }
