@@ -78,10 +78,8 @@ int why(const Session& session, const LogArguments& arguments) {
                                    {"type", std::string(info(link.event.fact).name)},
                                    {"text", link.text}});
     }
-    std::puts(json::serialize(json::object{{"headline", answer->headline},
-                                           {"chain", std::move(chain)},
-                                           {"reported", answer->reported}})
-                  .c_str());
+    print(json::object{
+        {"headline", answer->headline}, {"chain", std::move(chain)}, {"reported", answer->reported}});
     return kDone;
   }
   std::printf("%s\n\nbecause (oldest first; the number is the event's sequence):\n",
@@ -144,16 +142,15 @@ int verify(const Session& session, const LogArguments& arguments) {
     for (const auto& problem : result->problems) problems.emplace_back(problem);
     json::array notes;
     for (const auto& note : result->notes) notes.emplace_back(note);
-    std::puts(json::serialize(json::object{{"events", result->events},
-                                           {"heads", result->heads},
-                                           {"ok", result->ok},
-                                           {"first", result->first.value},
-                                           {"last", result->last.value},
-                                           {"provenThrough", result->proven_through.value},
-                                           {"firstBad", result->first_bad.value},
-                                           {"problems", problems},
-                                           {"notes", notes}})
-                  .c_str());
+    print(json::object{{"events", result->events},
+                       {"heads", result->heads},
+                       {"ok", result->ok},
+                       {"first", result->first.value},
+                       {"last", result->last.value},
+                       {"provenThrough", result->proven_through.value},
+                       {"firstBad", result->first_bad.value},
+                       {"problems", problems},
+                       {"notes", notes}});
     return result->ok ? kDone : kNotVerified;
   }
   std::printf("%llu events, %llu signed heads\n", static_cast<unsigned long long>(result->events),

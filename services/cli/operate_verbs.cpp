@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "services/cli/cli.hpp"
+#include "services/cli/json_parts.hpp"
 #include "services/http/client.hpp"
 #include "services/uplink/names.hpp"
 
@@ -60,7 +61,7 @@ int apply_document(const Session& session, const std::string& file) {
   auto answer = ask(session, {.method = "POST", .target = "/v1/desired", .body = *document});
   if (!answer) return complain_of_document(answer.error());
   const auto code = answer->at("code").to_number<int>();
-  if (session.json) std::puts(json::serialize(*answer).c_str());
+  if (session.json) print(*answer);
   if (code != 200) {
     if (!session.json)
       std::fprintf(stderr, "decklog: refused (%d): %s\nthe deployment before goes on running\n", code,
@@ -81,7 +82,7 @@ int plan(const Session& session, const std::string& file) {
   auto answer = ask(session, {.method = "POST", .target = "/v1/plan", .body = *document});
   if (!answer) return complain_of_document(answer.error());
   if (session.json)
-    std::puts(json::serialize(*answer).c_str());
+    print(*answer);
   else
     print_plan(*answer);
   return kDone;
@@ -91,7 +92,7 @@ int list(const Session& session) {
   auto answer = ask(session, {.target = "/v1/modules"});
   if (!answer) return complain(answer.error());
   if (session.json) {
-    std::puts(json::serialize(*answer).c_str());
+    print(*answer);
     return kDone;
   }
   Table table({"NAME", "STATE", "DESIRED", "RESTARTS", "SINCE", "DESCRIPTION", "IMAGE"});
@@ -114,7 +115,7 @@ int status(const Session& session) {
   auto answer = ask(session, {.target = "/v1/status"});
   if (!answer) return complain(answer.error());
   if (session.json) {
-    std::puts(json::serialize(*answer).c_str());
+    print(*answer);
     return kDone;
   }
   const auto& deployment = answer->at("deployment").as_object();
@@ -137,7 +138,7 @@ int command(const Session& session, const std::string& verb, const std::string& 
       session, {.method = "POST", .target = "/v1/modules/" + uplink::percent_encode(module) + "/" + verb});
   if (!answer) return complain(answer.error());
   if (session.json)
-    std::puts(json::serialize(*answer).c_str());
+    print(*answer);
   else
     std::printf("%s of %s is on its way; follow it with: decklog history %s\n", verb.c_str(), module.c_str(),
                 module.c_str());

@@ -155,7 +155,7 @@ void print_step(const audit::ReplayedStep& step) {
                    {"same", step.same},
                    {"got", std::move(got)}};
   if (!step.same) out["recorded"] = std::move(recorded);
-  std::puts(json::serialize(out).c_str());
+  print(out);
 }
 
 Result<audit::ReplayOptions> options_of(const LogArguments& arguments) {
@@ -205,7 +205,7 @@ int replay_directory(const Session& session, const std::string& path, const audi
       print_divergence(one.report.divergences[i], i == 0);
   }
   if (session.json)
-    std::puts(json::serialize(results).c_str());
+    print(results);
   else
     std::printf("%zu of %zu logs replay without a divergence\n", cases->size() - failed, cases->size());
   return failed == 0 ? kDone : kNotVerified;
@@ -226,7 +226,7 @@ int replay(const Session& session, const LogArguments& arguments) {
   if (report.inputs == 0)
     return complain(error(Errc::kNotFound, "nothing to replay: no input in this range of the log"));
   if (session.json || options->step)
-    std::puts(json::serialize(report_object(report)).c_str());
+    print(report_object(report));
   else
     print_report(report);
   return report.honest() ? kDone : kNotVerified;
@@ -242,11 +242,10 @@ int minimise(const Session& session, const LogArguments& arguments) {
   show_progress("");
   if (!done) return complain(done.error());
   if (session.json) {
-    std::puts(json::serialize(json::object{{"input", done->input.value},
-                                           {"inputsBefore", done->inputs_before},
-                                           {"inputs", done->inputs},
-                                           {"tries", done->tries}})
-                  .c_str());
+    print(json::object{{"input", done->input.value},
+                       {"inputsBefore", done->inputs_before},
+                       {"inputs", done->inputs},
+                       {"tries", done->tries}});
     return kDone;
   }
   std::printf(
@@ -300,13 +299,12 @@ int diff(const Session& session, const LogArguments& arguments) {
                                    {"a", stream.a ? json::value(event_object(*stream.a)) : nullptr},
                                    {"b", stream.b ? json::value(event_object(*stream.b)) : nullptr},
                                    {"fields", field_array(stream.fields)}});
-  std::puts(json::serialize(json::object{{"decisionsA", difference.decisions_a},
-                                         {"decisionsB", difference.decisions_b},
-                                         {"same", difference.same},
-                                         {"streams", std::move(streams)},
-                                         {"state", field_array(difference.state)},
-                                         {"apartMaxNs", difference.apart_max_ns}})
-                .c_str());
+  print(json::object{{"decisionsA", difference.decisions_a},
+                     {"decisionsB", difference.decisions_b},
+                     {"same", difference.same},
+                     {"streams", std::move(streams)},
+                     {"state", field_array(difference.state)},
+                     {"apartMaxNs", difference.apart_max_ns}});
   return difference.equal() ? kDone : kNotVerified;
 }
 

@@ -161,7 +161,7 @@ int what_if(const Session& session, const LogArguments& arguments) {
     return complain(refused);
   }
   if (session.json)
-    std::puts(json::serialize(what_if_object(*report, arguments.changes)).c_str());
+    print(what_if_object(*report, arguments.changes));
   else
     print_what_if(session, *report, arguments.changes);
   return kDone;
