@@ -31,13 +31,8 @@ LinkHands::LinkHands(asio::any_io_executor executor, loop::ServiceLoop& loop, co
       options_(std::move(options)),
       pause_(executor),
       heartbeat_(executor),
-      pulse_(executor, uplink,
-             {.healthy =
-                  [this] {
-                    return state_.uplink.state == UplinkState::kConnected && state_.uplink.missed_pings == 0;
-                  },
-              .interval = [this] { return state_.settings.uplink.ping_every; },
-              .submit = [this](Fact fact) { loop_.submit(std::move(fact)); }}) {}
+      pulse_(executor, uplink, state_.uplink, state_.settings.uplink.ping_every,
+             [this](Fact fact) { loop_.submit(std::move(fact)); }) {}
 
 void LinkHands::on_link(const uplink::LinkEvent& event) {
   loop_.submit(LinkObserved{static_cast<std::uint8_t>(event.change), static_cast<std::uint8_t>(event.cause),

@@ -18,13 +18,8 @@ HubLink::HubLink(boost::asio::any_io_executor executor, loop::ServiceLoop& loop,
       device_(std::move(device)),
       hooks_(std::move(hooks)),
       pause_(executor),
-      pulse_(executor, uplink,
-             {.healthy =
-                  [this] {
-                    return state_.uplink.state == UplinkState::kConnected && state_.uplink.missed_pings == 0;
-                  },
-              .interval = [this] { return state_.uplink_settings.ping_every; },
-              .submit = [this](Fact fact) { loop_.submit(std::move(fact)); }}) {}
+      pulse_(executor, uplink, state_.uplink, state_.uplink_settings.ping_every,
+             [this](Fact fact) { loop_.submit(std::move(fact)); }) {}
 
 void HubLink::on_link(const uplink::LinkEvent& event) {
   loop_.submit(LinkObserved{static_cast<std::uint8_t>(event.change), static_cast<std::uint8_t>(event.cause),

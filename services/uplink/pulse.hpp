@@ -16,12 +16,9 @@ namespace decklog::uplink {
 
 class Pulse {
  public:
-  struct Hooks {
-    std::function<bool()> healthy;       // connected, and no ping missed
-    std::function<Duration()> interval;  // from ping to ping
-    std::function<void(Fact)> submit;    // an input of the machine
-  };
-  Pulse(boost::asio::any_io_executor executor, Uplink& uplink, Hooks hooks);
+  // `life` and `every` (from ping to ping) are the machine's and outlive this; `submit` takes its inputs.
+  Pulse(boost::asio::any_io_executor executor, Uplink& uplink, const UplinkLife& life, const Duration& every,
+        std::function<void(Fact)> submit);
 
   void ping();
   void on_timer();  // the machine's
@@ -29,9 +26,12 @@ class Pulse {
 
  private:
   void ping_on();
+  bool healthy() const { return life_.state == UplinkState::kConnected && life_.missed_pings == 0; }
 
   Uplink& uplink_;
-  Hooks hooks_;
+  const UplinkLife& life_;
+  const Duration& every_;
+  std::function<void(Fact)> submit_;
   boost::asio::steady_timer next_;
 };
 
